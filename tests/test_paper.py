@@ -144,10 +144,6 @@ def test_the_package_agrees():
     assert sorted(augment.ANGLES) == list(paper.ROTATIONS)
     assert paper.AUGMENTATION == augment.VIEWS
     assert paper.IMAGE_SIZE == database.SIZE
-    assert paper.BATCH_SIZE == training.BATCH
-    assert paper.LEARNING_RATE == training.LEARNING_RATE
-    assert paper.MOMENTUM == training.MOMENTUM
-    assert paper.WEIGHT_DECAY == training.WEIGHT_DECAY
     assert asdict(training.LOSS_WEIGHTS["ck-plus"]) == paper.CK_PLUS.loss_weights
     assert asdict(training.LOSS_WEIGHTS["oulu-casia"]) == paper.OULU_CASIA.loss_weights
     assert tuple(paper.CODES) == database.EXPRESSIONS[:7] == paper.CK_PLUS.expressions
