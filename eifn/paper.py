@@ -268,8 +268,12 @@ UNSAID = (
     Unsaid(
         topic="new layers",
         question="How do the linear layers start?",
-        chosen="PyTorch's default: weights and biases uniform within 1 / sqrt(inputs)",
-        alternatives=("normal with standard deviation 0.01, as was usual in Caffe", "He's initialization"),
+        chosen="the expression classifier normal with standard deviation 1, since its input has length 1; "
+        "the others by PyTorch's default",
+        alternatives=(
+            "all by PyTorch's default, uniform within 1 / sqrt(inputs)",
+            "normal with standard deviation 0.01, as was usual in Caffe",
+        ),
         where="eifn.network:EIFN",
     ),
     Unsaid(

@@ -71,7 +71,7 @@ def test_width_without_whole_channels_is_refused(width):
 def test_he_initialization_keeps_the_scale_of_the_signal():
     torch.manual_seed(0)
     with torch.no_grad():
-        out = Extractor(width=1 / 8)[:-1](torch.randn(16, 3, 64, 64))
+        out = Extractor(width=1 / 8)(torch.randn(16, 3, 64, 64))
     assert 0.05 < out.std() < 20
 
 
@@ -95,7 +95,7 @@ def test_files_that_are_not_fitting_weights(tmp_path, content, capsys):
     elif content == "pickle":
         file.write_bytes(pickle.dumps(Trap()))
     elif content == "module":
-        torch.save(Extractor(width=1 / 64), file)
+        torch.save(Extractor(width=1 / 64), file, pickle_protocol=2)
     elif content == "other":
         torch.save({"weight": torch.zeros(3)}, file)
     else:

@@ -69,7 +69,7 @@ def test_dead_features_give_finite_gradients(dead):
 
 
 def test_the_textbook_form_does_give_nan():
-    """Why `signed_sqrt` is more than one line: the form of the paper's formula, differentiated as it stands."""
+    """Why `signed_sqrt` is more than one line: the paper's formula, differentiated as it stands."""
     z = torch.zeros(1, requires_grad=True)
     (torch.sign(z) * torch.sqrt(torch.abs(z))).backward()
     assert torch.isnan(z.grad).all()

@@ -1,0 +1,246 @@
+"""One stage of training, and the paper's two-stage recipe (Section 3.1).
+
+Book: chapter 7, *Training*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from eifn import paper
+from eifn.augment import VIEWS, augment, normalize
+from eifn.center_loss import CenterLoss
+from eifn.database import FaceDatabase
+from eifn.network import EIFN, Variant
+from eifn.objective import Losses, LossWeights, losses
+
+LOSS_WEIGHTS = {
+    name: LossWeights(**evaluation.loss_weights)
+    for evaluation, names in (
+        (paper.CK_PLUS, ("ck-plus", "synth-ck")),
+        (paper.OULU_CASIA, ("oulu-casia", "synth-oulu")),
+    )
+    for name in names
+}
+"""The λ of equation 5 belong to the database that is trained on, in either stage (Section 3.1)."""
+
+OTHER_WEIGHTS = LossWeights(center=1e-4, identity=1, expression=1)
+"""For a database that the paper does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What differs between a large GPU and a laptop; everything else is the paper's for both."""
+
+    width: float
+    """Of the extractors; 1 is VGG-16."""
+    weights: str
+    """Where the extractors start: `"imagenet"`, `"none"` or a file (see `Extractor.load_weights`)."""
+    views: int
+    """How many of its 14 augmented views an epoch shows of each image, drawn anew each epoch."""
+    stage_one_epochs: int
+    """Pre-training on the other database, at the initial rate throughout."""
+    stage_two_epochs: int
+    """Fine-tuning; the rate is divided by 10 after every 20."""
+    precision: str
+    """Fabric's name of the number format, e.g. `"bf16-mixed"`."""
+
+
+PRESETS = {
+    "paper": Preset(
+        width=1,
+        weights="imagenet",
+        views=VIEWS,
+        stage_one_epochs=20,
+        stage_two_epochs=60,
+        precision="bf16-mixed",
+    ),
+    "laptop": Preset(
+        width=1 / 8,
+        weights="none",
+        views=1,
+        stage_one_epochs=60,
+        stage_two_epochs=60,
+        precision="32-true",
+    ),
+}
+
+
+class Divergence(RuntimeError):
+    """A loss is no longer a finite number; the message names step, term and advice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What an epoch of training was like: a row of `history.csv`. Losses are means over its images."""
+
+    epoch: int
+    """From 1."""
+    learning_rate: float
+    total: float
+    identity: float
+    """L_S_id; NaN for EFN, which does not compute it."""
+    center: float
+    """L_C_id; NaN for EFN."""
+    expression: float
+    """L_S_exp."""
+
+
+class Trainer:
+    """Trains and applies an EIFN on any device, with the loop in plain sight.
+
+    Args:
+        fabric: Lightning Fabric, which knows the device, the precision and the other ranks.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+
+    def fit(
+        self,
+        model: EIFN,
+        database: FaceDatabase,
+        rows: np.ndarray,
+        *,
+        weights: LossWeights,
+        epochs: int,
+        drop_every: int | None,
+        views: int,
+        seed: int,
+        after_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    ) -> None:
+        """Train a model, in place, on some frames of a database. The last epoch counts, never the best.
+
+        Args:
+            model: its classifiers have one output for each subject in `rows` and for each expression.
+            database: the frames; they are moved to the device as uint8, once.
+            rows: indices of the frames to train on.
+            weights: λ1, λ2, λ3; λ2 is taken as 0 for EFN.
+            epochs: how many.
+            drop_every: divide the learning rate by 10 after every so many epochs; None keeps it.
+            views: how many of the 14 views of each image an epoch shows.
+            seed: decides the order of the images and their views.
+            after_epoch: called with what each epoch was like.
+
+        Raises:
+            Divergence: a loss became NaN or infinite.
+        """
+        if model.variant == Variant.EFN:
+            weights = LossWeights(center=weights.center, identity=0, expression=weights.expression)
+        fabric, device = self.fabric, self.fabric.device
+        frames = torch.from_numpy(np.ascontiguousarray(database.frames[rows])).to(device)  # (N, 64, 64, 3)
+        people = np.unique(database.table["subject"].to_numpy()[rows], return_inverse=True)[1]
+        subject = torch.from_numpy(people.astype(np.int64)).to(device)
+        expression = torch.from_numpy(database.labels[rows]).to(device)
+        head = model.identity_classifier
+        center_loss = CenterLoss(head.out_features, head.in_features).to(device)
+
+        model.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(
+            [p for p in model.parameters() if p.requires_grad],
+            lr=paper.LEARNING_RATE,
+            momentum=paper.MOMENTUM,
+            weight_decay=paper.WEIGHT_DECAY,
+        )
+        network, optimizer = fabric.setup(model, optimizer)
+        network.train()
+        for epoch in range(1, epochs + 1):
+            drops = (epoch - 1) // drop_every if drop_every else 0
+            rate = paper.LEARNING_RATE / paper.LEARNING_RATE_DIVISOR**drops
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            terms, sizes = [], []
+            for index, view, size in self._batches(len(rows), views, seed, epoch):
+                images = augment(normalize(frames[index]), view)  # (batch, 3, 64, 64)
+                output = network(images)
+                loss = losses(
+                    output, subject[index], expression[index], weights=weights, center_loss=center_loss
+                )
+                share = len(index) / size  # of this rank in the mean over the joint batch
+                fabric.backward(loss.total * share * fabric.world_size)  # DDP divides by the ranks
+                optimizer.step()
+                optimizer.zero_grad()
+                if weights.identity:
+                    center_loss.update(output.embedding, subject[index])
+                terms.append(torch.stack(loss).detach() * share)
+                sizes.append(size)
+            # The one moment of an epoch at which the host waits for the device.
+            means = fabric.all_reduce(torch.stack(terms), reduce_op="sum").cpu()  # (steps, terms)
+            _check_finite(means, epoch, weights)
+            means = torch.tensor(sizes, dtype=means.dtype) @ means / sum(sizes)  # (terms,)
+            row = dict(zip(Losses._fields, means.tolist(), strict=True))
+            after_epoch(Epoch(epoch=epoch, learning_rate=rate, **row))
+
+    def _batches(
+        self, images: int, views: int, seed: int, epoch: int
+    ) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """The batches of an epoch: this rank's images and their views, and the size of the joint batch.
+
+        All ranks draw the same order; each takes its part of every batch.
+        """
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
+        view = torch.rand(images, VIEWS, generator=generator).argsort(1)[:, :views].flatten()
+        index = torch.arange(images).repeat_interleave(views)
+        order = torch.randperm(len(index), generator=generator)
+        # One copy to the device for the whole epoch, so that no batch waits for the host.
+        index, view = index[order].to(self.fabric.device), view[order].to(self.fabric.device)
+        for joint_index, joint_view in zip(
+            index.split(paper.BATCH_SIZE), view.split(paper.BATCH_SIZE), strict=True
+        ):
+            if len(joint_index) >= world:  # a last batch with nothing for some rank is left out
+                yield joint_index[rank::world], joint_view[rank::world], len(joint_index)
+
+    @torch.no_grad()
+    def predict(self, model: EIFN, frames: np.ndarray) -> np.ndarray:
+        """The probability of each expression: uint8 (N, 64, 64, 3) -> float32 (N, expressions)."""
+        network = self.fabric.setup_module(model)
+        network.eval()
+        parts = []
+        for batch in torch.from_numpy(np.ascontiguousarray(frames)).split(paper.BATCH_SIZE):
+            images = normalize(batch.to(self.fabric.device))  # (batch, 3, 64, 64)
+            parts.append(network(images).expression_logits.float().softmax(1))
+        return torch.cat(parts).cpu().numpy()
+
+
+def new_model(
+    variant: Variant, preset: Preset, database: FaceDatabase, rows: np.ndarray, *, seed: int
+) -> EIFN:
+    """An untrained EIFN for the subjects among `rows` and the expressions of a database.
+
+    Raises:
+        WeightsError: the extractors' starting weights cannot be had.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        subjects = database.table["subject"].iloc[rows].nunique()
+        model = EIFN(subjects, len(database.expressions), variant=variant, width=preset.width)
+    for extractor in (model.identity_extractor, model.expression_extractor):
+        extractor.load_weights(preset.weights)
+    return model
+
+
+def derive_seed(*key: int) -> int:
+    """A seed for each key, unrelated also between neighbouring ones."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def _check_finite(means: Tensor, epoch: int, weights: LossWeights) -> None:
+    """Raise `Divergence` for the first step whose total loss is not finite."""
+    wrong = (~means[:, Losses._fields.index("total")].isfinite()).nonzero()
+    if not len(wrong):
+        return
+    step = int(wrong[0])
+    terms = ("identity", "center", "expression") if weights.identity else ("expression",)
+    first = next((t for t in terms if not means[step, Losses._fields.index(t)].isfinite()), "total")
+    raise Divergence(
+        f"epoch {epoch}, step {step + 1}: the {first} loss is {means[step, Losses._fields.index(first)]:g}; "
+        "the learning rate 0.01 is near the edge for an extractor that starts from scratch: "
+        "try another --seed, start from trained --weights, or use 32-true precision"
+    )
