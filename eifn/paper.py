@@ -17,6 +17,8 @@ What a close reading of the tables shows:
   row sums to 100.
 - λ1, λ2, λ3 go with the database being trained on, in either stage: (0.0001, 2, 1) with CK+, and
   (0.0001, 1, 6) with Oulu-CASIA.
+
+Book: chapter 13, *Reading critically*.
 """
 
 from __future__ import annotations

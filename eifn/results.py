@@ -11,7 +11,7 @@ Predictions are a table with one row for each test frame::
 Everything is derived from that table, so a recorded run keeps predictions and never just a number. It counts
 frames, or sequences: a sequence is given the expression with the highest mean probability over its frames.
 
-Book: chapter 9, *Cross-validation*.
+Book: chapter 9, *Confusion matrices*.
 """
 
 from __future__ import annotations
