@@ -16,7 +16,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +31,11 @@ SIZE = 64
 """Height and width of a prepared frame in pixels (Section 3.1)."""
 
 COLUMNS = ("subject", "sequence", "position", "expression", "source")
+
+FILES = ("database.json", "frames.csv", "frames.npy")
+"""What the directory of a prepared database holds, and nothing else."""
+
+_AGAIN = "prepare it again with `python -m data_prep`"
 
 
 class DatabaseError(ValueError):
@@ -94,6 +98,9 @@ def write_database(
 ) -> Path:
     """Write a prepared database atomically: afterwards `path` is complete, or it is what it was before.
 
+    Only when an old database is replaced is there an instant with none, between two renamings. A process that
+    is killed leaves a hidden folder `.NAME-…` beside `path`, with what it had written; delete it.
+
     Args:
         path: the directory to make. A prepared database already there is replaced; anything else is an error.
         name: short name of the database.
@@ -108,42 +115,65 @@ def write_database(
         DatabaseError: the content is not a valid database, or `path` holds something else.
         OSError: `path` cannot be written.
     """
-    path = Path(path)
-    table = table.reset_index(drop=True)
-    _check_content(path, frames, table, tuple(expressions))
-    if path.exists() and not (path / "database.json").is_file():
-        raise DatabaseError(
-            f"{path}: exists and is not a prepared database; choose another place or remove it"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    table = _checked(Path(path), frames, table, tuple(expressions))
+    check_destination(path)
+    place = Path(os.path.realpath(path))  # `path` may be a link to another disk
     try:
-        scratch.chmod(0o755)  # mkdtemp makes it private; a database is shared like any other folder
-        np.save(scratch / "frames.npy", np.ascontiguousarray(frames))
-        table[list(COLUMNS)].to_csv(scratch / "frames.csv", index=False, lineterminator="\n")
-        about = {
-            "name": name,
-            "expressions": list(expressions),
-            "licence": licence,
-            "citation": citation,
-            "made_by": made_by,
-            "sha256": {file: _sha256(scratch / file) for file in ("frames.npy", "frames.csv")},
-        }
-        (scratch / "database.json").write_text(
-            json.dumps(about, indent=2, ensure_ascii=False) + "\n", "utf-8"
-        )
-        if (
-            path.exists()
-        ):  # a directory cannot be replaced in one step: the old copy goes when the new one is in
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-            path.rename(old / path.name)
-            scratch.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            scratch.rename(path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{place.name}-", dir=place.parent, ignore_cleanup_errors=True
+        ) as scratch:
+            new, old = Path(scratch, "new"), Path(scratch, "old")
+            new.mkdir()
+            np.save(new / "frames.npy", np.ascontiguousarray(frames))
+            table.to_csv(new / "frames.csv", index=False, lineterminator="\n")
+            about = {
+                "name": name,
+                "expressions": list(expressions),
+                "licence": licence,
+                "citation": citation,
+                "made_by": made_by,
+                "sha256": {file: _sha256(new / file) for file in ("frames.npy", "frames.csv")},
+            }
+            (new / "database.json").write_text(
+                json.dumps(about, indent=2, ensure_ascii=False) + "\n", "utf-8"
+            )
+            if place.exists():  # a directory cannot be replaced in one step
+                place.rename(old)
+            try:
+                new.rename(place)
+            except BaseException:
+                if old.exists():
+                    old.rename(place)
+                raise
+    except OSError as error:
+        # Python's own message names a hidden scratch file, or (disk full) nothing.
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return Path(path)
+
+
+def check_destination(path: str | os.PathLike[str]) -> None:
+    """Check that a database can be written to `path`, before the long work of making one; leaves no trace.
+
+    Raises:
+        DatabaseError: `path` is something else than a prepared database or an empty folder.
+        OSError: `path` cannot be written.
+    """
+    place = Path(os.path.realpath(path))
+    try:
+        if place.is_dir():
+            foreign = sorted({file.name for file in place.iterdir()} - {*FILES, ".DS_Store"})
+            if foreign:
+                raise DatabaseError(
+                    f"{path}: exists and is not a prepared database (it holds {foreign[0]!r}); "
+                    "choose another place or remove it"
+                )
+        elif place.exists():
+            raise DatabaseError(f"{path}: exists and is not a folder; choose another place or remove it")
+        above = next(folder for folder in place.parents if folder.exists())
+        tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=above).cleanup()
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def read_database(path: str | os.PathLike[str]) -> FaceDatabase:
@@ -151,12 +181,12 @@ def read_database(path: str | os.PathLike[str]) -> FaceDatabase:
 
     Raises:
         DatabaseError: something is missing, malformed or damaged.
+        OSError: a file is there and cannot be read.
     """
     path = Path(path)
-    again = "prepare it again with `python -m data_prep`"
-    for file in ("database.json", "frames.npy", "frames.csv"):
+    for file in FILES:
         if not (path / file).is_file():
-            raise DatabaseError(f"{path / file}: not found; {again}")
+            raise DatabaseError(f"{path / file}: not found; {_AGAIN}")
     try:
         about = json.loads((path / "database.json").read_text("utf-8"))
         name, expressions = str(about["name"]), tuple(map(str, about["expressions"]))
@@ -164,27 +194,30 @@ def read_database(path: str | os.PathLike[str]) -> FaceDatabase:
         expected = {file: str(about["sha256"][file]) for file in ("frames.npy", "frames.csv")}
     except (ValueError, KeyError, TypeError) as error:
         raise DatabaseError(
-            f"{path / 'database.json'}: not a database description ({error!r}); {again}"
+            f"{path / 'database.json'}: not a database description ({error!r}); {_AGAIN}"
         ) from None
     for file, sha256 in expected.items():
         if _sha256(path / file) != sha256:
             raise DatabaseError(
-                f"{path / file}: checksum differs from database.json, the file is damaged; {again}"
+                f"{path / file}: checksum differs from database.json, the file is damaged; {_AGAIN}"
             )
     try:
-        frames = np.load(path / "frames.npy", mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DatabaseError(f"{path / 'frames.npy'}: not a readable array ({error}); {again}") from None
+        frames = np.lib.format.open_memmap(path / "frames.npy", mode="r")  # never unpickles
+    except (ValueError, EOFError) as error:
+        raise DatabaseError(f"{path / 'frames.npy'}: not a readable array ({error}); {_AGAIN}") from None
     try:
-        table = pd.read_csv(
-            path / "frames.csv",
-            dtype={"subject": str, "sequence": str, "expression": str, "source": str},
-            keep_default_na=False,
-            quoting=csv.QUOTE_MINIMAL,
-        )
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DatabaseError(f"{path / 'frames.csv'}: not a readable table ({error}); {again}") from None
-    _check_content(path, frames, table, expressions)
+        with (path / "frames.csv").open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except (ValueError, csv.Error) as error:
+        raise DatabaseError(f"{path / 'frames.csv'}: not a readable table ({error}); {_AGAIN}") from None
+    if header != list(COLUMNS):
+        raise DatabaseError(f"{path / 'frames.csv'}: the columns must be {', '.join(COLUMNS)}; {_AGAIN}")
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(COLUMNS):
+            raise DatabaseError(
+                f"{path / 'frames.csv'}, line {line}: {len(row)} fields instead of {len(COLUMNS)}; {_AGAIN}"
+            )
+    table = _checked(path, frames, pd.DataFrame(rows, columns=header), expressions)
     return FaceDatabase(
         name=name,
         expressions=expressions,
@@ -197,8 +230,14 @@ def read_database(path: str | os.PathLike[str]) -> FaceDatabase:
     )
 
 
-def _check_content(path: Path, frames: np.ndarray, table: pd.DataFrame, expressions: tuple[str, ...]) -> None:
-    """Raise `DatabaseError` unless frames, table and expressions fit the format and each other."""
+def _checked(
+    path: Path, frames: np.ndarray, table: pd.DataFrame, expressions: tuple[str, ...]
+) -> pd.DataFrame:
+    """The table with the columns `COLUMNS`, text but for the int64 position; index 0 to N - 1.
+
+    Raises:
+        DatabaseError: frames, table or expressions do not fit the format or each other.
+    """
     unknown = [e for e in expressions if e not in EXPRESSIONS]
     if unknown or not expressions or len(set(expressions)) != len(expressions):
         raise DatabaseError(
@@ -217,32 +256,34 @@ def _check_content(path: Path, frames: np.ndarray, table: pd.DataFrame, expressi
             f"{csv_file}: column {missing[0]!r} is missing; the columns are {', '.join(COLUMNS)}"
         )
     if len(table) != len(frames):
-        raise DatabaseError(
-            f"{csv_file}: {len(table)} rows for {len(frames)} frames; prepare the database again"
-        )
-    # Row 1 is the header, so the first frame stands in line 2 of the file.
-    for column in ("subject", "sequence"):
-        empty = np.flatnonzero(table[column].astype(str).str.strip() == "")
-        if empty.size:
-            raise DatabaseError(f"{csv_file}, line {empty[0] + 2}: empty {column}")
-    stray = np.flatnonzero(~table["expression"].isin(expressions))
-    if stray.size:
-        raise DatabaseError(
-            f"{csv_file}, line {stray[0] + 2}: unknown expression {table['expression'].iloc[stray[0]]!r}; "
-            f"this database has {', '.join(expressions)}"
-        )
-    position = pd.to_numeric(table["position"], errors="coerce")
-    bad = np.flatnonzero(position.isna() | (position < 0) | (position % 1 != 0))
-    if bad.size:
-        raise DatabaseError(
-            f"{csv_file}, line {bad[0] + 2}: position {table['position'].iloc[bad[0]]!r} "
-            "is not a whole number >= 0"
-        )
-    twice = np.flatnonzero(table.duplicated(["subject", "sequence", "position"]))
-    if twice.size:
-        raise DatabaseError(
-            f"{csv_file}, line {twice[0] + 2}: this subject, sequence and position occur twice"
-        )
+        raise DatabaseError(f"{csv_file}: {len(table)} rows for {len(frames)} frames; {_AGAIN}")
+    table = table[list(COLUMNS)].astype(object).fillna("").astype(str).reset_index(drop=True)
+
+    def refuse(wrong: pd.Series, complaint: str) -> None:
+        for row in np.flatnonzero(wrong)[:1]:
+            # The header is line 1 of the file, so the first frame stands in line 2.
+            raise DatabaseError(
+                f"{csv_file}, line {row + 2}: {complaint.format(**table.iloc[row])}; {_AGAIN}"
+            )
+
+    for column in ("subject", "sequence", "source"):
+        if column != "source":  # a drawn face has none
+            refuse(table[column].str.strip() == "", f"empty {column}")
+        # A line break within a field would make two lines of a row; half a character has no UTF-8.
+        refuse(~table[column].map(str.isprintable), f"{column} {{{column}!r}} is not plain text")
+    refuse(
+        ~table["expression"].isin(expressions),
+        f"unknown expression {{expression!r}}, this database has {', '.join(expressions)}",
+    )
+    refuse(
+        ~table["position"].str.fullmatch("[0-9]{1,9}"), "position {position!r} is not a whole number from 0"
+    )
+    table["position"] = table["position"].astype(np.int64)
+    refuse(
+        table.duplicated(["subject", "sequence", "position"]),
+        "position {position} of sequence {sequence} of subject {subject} occurs twice",
+    )
+    return table
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,100 @@
+"""The command `python -m data_prep`: one source of faces to one prepared database."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.align import SourceError
+from eifn.database import DatabaseError, check_destination, read_database
+
+TWINS = ("synth-ck", "synth-oulu")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 0; 2 for a user's mistake; 130 for Ctrl-C.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.source_of_faces is None:
+        parser.print_help()
+        return 0
+    try:
+        check_destination(options.out)  # before the long work, not after it
+        options.prepare(options)
+        print(f"{read_database(options.out)} written to {options.out}")
+    except (DatabaseError, SourceError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; no half-written database is left", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep",
+        description="Prepare a face database: read a source of faces, align and crop every face to 64 x 64, "
+        "and write the folder that the command `eifn` and the book read.",
+        epilog="`python -m data_prep SOURCE --help` says more about each.",
+    )
+    sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="source_of_faces")
+
+    london_set = sources.add_parser(
+        "london-set",
+        help="real photographs: 102 people, neutral and smiling (CC BY 4.0). Needs a free download",
+        description="Prepare the Face Research Lab London Set: 102 people, one neutral and one smiling "
+        "photograph each. Download neutral_front.zip and smiling_front.zip from "
+        "https://doi.org/10.6084/m9.figshare.5047666 and unzip both in one folder, the --source.",
+    )
+    london_set.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with neutral_front and smiling_front",
+    )
+    london_set.set_defaults(prepare=_prepare_london_set)
+
+    synthetic = sources.add_parser(
+        "synthetic",
+        help="drawn faces, for trying everything out and for the book. Needs nothing",
+        description="Draw a twin of CK+ or of Oulu-CASIA: synthetic faces in the same number of subjects, "
+        "sequences and expressions. No results on them are results on faces.",
+    )
+    synthetic.add_argument(
+        "--twin", choices=TWINS, required=True, help="the twin of CK+ or that of Oulu-CASIA"
+    )
+    synthetic.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="another number draws other people (default: 0)"
+    )
+    synthetic.set_defaults(prepare=_prepare_synthetic)
+
+    for source in (london_set, synthetic):
+        source.add_argument(
+            "--out", type=Path, required=True, metavar="DIR", help="the database to write, e.g. data/london"
+        )
+    return parser
+
+
+# Each source is imported by its own command: one that is broken or slow to import leaves the others usable.
+def _prepare_london_set(options: argparse.Namespace) -> None:
+    from data_prep.london_set import prepare_london_set
+
+    prepare_london_set(options.source, options.out)
+
+
+def _prepare_synthetic(options: argparse.Namespace) -> None:
+    from data_prep.synthetic.twins import write_twin
+
+    write_twin(options.twin, options.out, seed=options.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The Face Research Lab London Set: photographs of 102 people, neutral and smiling, free for all (CC BY 4.0).
+
+DeBruine and Jones (2017), https://doi.org/10.6084/m9.figshare.5047666. Two of its archives are needed::
+
+    neutral_front/001_03.jpg    1350 x 1350 pixels
+    neutral_front/001_03.tem    189 landmarks, the pupils first
+    smiling_front/001_08.jpg    no landmarks: the neutral pupils of the same person align it
+
+The smiles were posed. They are called `happiness` here, as the equally posed smiles of CK+ are, so that the
+word means the same kind of picture in every database. Each photograph is a sequence of its own, and so its
+last frame: position 0.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from data_prep.align import SourceError, align_face, read_image
+from eifn.database import write_database
+
+# fmt: off
+PEOPLE = tuple(
+    f"{number:03d}"
+    for first, last in (
+        (1, 14), (16, 22), (24, 27), (29, 34), (36, 39), (41, 45), (61, 64), (66, 70), (81, 83), (86, 87),
+        (90, 92), (94, 94), (96, 97), (99, 105), (107, 108), (112, 115), (117, 132), (134, 144), (172, 173),
+    )
+    for number in range(first, last + 1)
+)
+# fmt: on
+"""The numbers of the 102 people (column face_id of the set's london_faces_info.csv)."""
+
+VIEWS = {"happiness": ("smiling_front", "08"), "neutral": ("neutral_front", "03")}
+"""Expression to archive and number of the photograph."""
+
+LANDMARKS = 189
+"""Points in a template, of which the first two are the pupils on the left and on the right of the image."""
+
+DOWNLOAD = "https://doi.org/10.6084/m9.figshare.5047666"
+
+LICENCE = "CC BY 4.0"
+
+CITATION = f"DeBruine, L. and Jones, B. (2017). Face Research Lab London Set. figshare. {DOWNLOAD}"
+
+
+def prepare_london_set(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
+    """Prepare the London Set: align and crop every photograph, and write the database.
+
+    A download with photographs missing is prepared without them, and what is missing is named on stderr.
+
+    Args:
+        source: the folder that holds `neutral_front` and `smiling_front`; up to three folders further down is
+            fine too, as some unzipping programs leave it.
+        out: the database to write.
+
+    Returns:
+        `out`.
+
+    Raises:
+        SourceError: there is no London Set, a photograph or a template is damaged, a template is missing.
+        DatabaseError, OSError: `out` holds something else or cannot be written.
+    """
+    files = _find_files(Path(source))
+    frames, rows = [], []
+    for person in tqdm(PEOPLE, desc="London Set", unit="person"):
+        photographs = {
+            expression: f"{archive}/{person}_{view}.jpg"
+            for expression, (archive, view) in VIEWS.items()
+            if f"{person}_{view}.jpg" in files
+        }
+        if not photographs:
+            continue
+        template = f"{person}_03.tem"
+        if template not in files:
+            raise SourceError(
+                f"{Path(source, 'neutral_front', template)}: not found, and it says where the pupils are; "
+                f"get neutral_front again from {DOWNLOAD}"
+            )
+        landmarks = read_template(files[template])
+        for expression, official in photographs.items():
+            path = files[official.rpartition("/")[2]]
+            image = read_image(path)  # (height, width, 3)
+            if not ((landmarks >= 0) & (landmarks <= np.array(image.shape[1::-1]) - 1)).all():
+                raise SourceError(
+                    f"{files[template]}: a landmark lies outside {path.name} ({image.shape[1]} x "
+                    f"{image.shape[0]} pixels); was it resized? Get the original again from {DOWNLOAD}"
+                )
+            try:
+                frames.append(align_face(image, *map(tuple, landmarks[:2])))
+            except ValueError as error:
+                raise SourceError(f"{files[template]}: {error}; get it again from {DOWNLOAD}") from None
+            # The official place, wherever it was found: the same photographs give the same database.
+            rows.append((person, path.stem, 0, expression, official))
+    table = pd.DataFrame(rows, columns=["subject", "sequence", "position", "expression", "source"])
+    for expression, (archive, _) in VIEWS.items():
+        if expression not in set(table["expression"]):
+            raise SourceError(
+                f"{Path(source, archive)}: no photograph of the London Set found; "
+                f"unzip {archive} from {DOWNLOAD} in {source}"
+            )
+    _report_missing(table)
+    return write_database(
+        out,
+        name="london",
+        frames=np.stack(frames),
+        table=table,
+        expressions=tuple(VIEWS),
+        licence=LICENCE,
+        citation=CITATION,
+        made_by="python -m data_prep london-set",
+    )
+
+
+def read_template(path: Path) -> np.ndarray:
+    """Read the landmarks of a template: a line with their number, then a line "x y" for each.
+
+    What follows (the lines that a drawing program joins them by) is not read.
+
+    Returns:
+        float64, (189, 2), in pixels of the photograph.
+
+    Raises:
+        SourceError: there are not 189 of them, or one is not two numbers.
+    """
+    remedy = f"get it again from {DOWNLOAD}"
+    try:
+        lines = path.read_text("ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: not a readable template ({error}); {remedy}") from None
+    if not lines or lines[0].split() != [str(LANDMARKS)] or len(lines) <= LANDMARKS:
+        raise SourceError(
+            f"{path}: expected the number {LANDMARKS} and as many lines below it, "
+            f"got {lines[0] if lines else 'an empty file'!r} and {max(len(lines) - 1, 0)} lines; {remedy}"
+        )
+    points = np.empty((LANDMARKS, 2))
+    for i, line in enumerate(lines[1 : LANDMARKS + 1]):
+        try:
+            points[i] = [float(number) for number in line.split()]
+        except ValueError:
+            raise SourceError(f"{path}, line {i + 2}: expected two numbers, got {line!r}; {remedy}") from None
+    return points
+
+
+def _find_files(source: Path) -> dict[str, Path]:
+    """The files of the set at most three folders below `source`, by name."""
+    if not source.is_dir():
+        raise SourceError(f"{source}: not a folder; get the London Set from {DOWNLOAD} and unzip it there")
+    wanted = {f"{person}_{ending}" for person in PEOPLE for ending in ("03.jpg", "03.tem", "08.jpg")}
+    files: dict[str, Path] = {}
+    for above in ("", "*/", "*/*/", "*/*/*/"):
+        # The digit keeps out the "._001_03.jpg" that macOS adds to archives.
+        for path in sorted(source.glob(above + "[0-9]*_0[38].*")):
+            if path.name not in wanted:
+                continue
+            if path.name in files:
+                raise SourceError(
+                    f"{path}: found a second time, after {files[path.name]}; give the folder of one copy"
+                )
+            files[path.name] = path
+    if not any(name.endswith(".jpg") for name in files):
+        raise SourceError(
+            f"{source}: no photograph of the London Set in it; get neutral_front.zip and smiling_front.zip "
+            f"from {DOWNLOAD} and unzip both there"
+        )
+    return files
+
+
+def _report_missing(table: pd.DataFrame) -> None:
+    """Name on stderr whom the download lacks."""
+    found = table["subject"].unique()
+    if missing := sorted(set(PEOPLE) - set(found)):
+        print(
+            f"note: {len(PEOPLE)} people expected, found {len(found)}; missing: {', '.join(missing)}",
+            file=sys.stderr,
+        )
+    for expression, (archive, view) in VIEWS.items():
+        present = table["subject"][table["expression"] == expression]
+        if missing := sorted(set(found) - set(present)):
+            names = ", ".join(f"{person}_{view}.jpg" for person in missing)
+            print(f"note: missing in {archive}: {names}", file=sys.stderr)
