@@ -92,7 +92,7 @@ def prepare_london_set(source: str | os.PathLike[str], out: str | os.PathLike[st
                     f"{image.shape[0]} pixels); was it resized? Get the original again from {DOWNLOAD}"
                 )
             try:
-                frames.append(align_face(image, *map(tuple, landmarks[:2])))
+                frames.append(align_face(image, *map(tuple, landmarks[:2].tolist())))
             except ValueError as error:
                 raise SourceError(f"{files[template]}: {error}; get it again from {DOWNLOAD}") from None
             # The official place, wherever it was found: the same photographs give the same database.
@@ -138,13 +138,16 @@ def read_template(path: Path) -> np.ndarray:
             f"{path}: expected the number {LANDMARKS} and as many lines below it, "
             f"got {lines[0] if lines else 'an empty file'!r} and {max(len(lines) - 1, 0)} lines; {remedy}"
         )
-    points = np.empty((LANDMARKS, 2))
-    for i, line in enumerate(lines[1 : LANDMARKS + 1]):
+    points = []
+    for number, line in enumerate(lines[1 : LANDMARKS + 1], start=2):
         try:
-            points[i] = [float(number) for number in line.split()]
+            x, y = map(float, line.split())
         except ValueError:
-            raise SourceError(f"{path}, line {i + 2}: expected two numbers, got {line!r}; {remedy}") from None
-    return points
+            raise SourceError(
+                f"{path}, line {number}: expected two numbers, got {line!r}; {remedy}"
+            ) from None
+        points.append((x, y))
+    return np.array(points)
 
 
 def _find_files(source: Path) -> dict[str, Path]:

@@ -1,0 +1,171 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import data_prep.london_set
+from data_prep.__main__ import TWINS, main
+
+
+def listing(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def module(*arguments):
+    return subprocess.run([sys.executable, "-m", "data_prep", *arguments], capture_output=True, text=True)
+
+
+def test_alone_it_lists_the_sources_and_what_they_need():
+    process = module()
+    assert process.returncode == 0
+    assert process.stderr == ""
+    text = " ".join(process.stdout.split())
+    assert (
+        "london-set real photographs: 102 people, neutral and smiling (CC BY 4.0). Needs a free download"
+        in text
+    )
+    assert "synthetic drawn faces" in text
+    assert "Needs nothing" in text
+
+
+@pytest.mark.parametrize("source", ["london-set", "synthetic"])
+def test_help(source, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([source, "--help"])
+    assert end.value.code == 0
+    assert f"usage: python -m data_prep {source}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["ck-pluss", "--out", "x"], "invalid choice: 'ck-pluss'"),
+        (["london-set", "--out", "x"], "the following arguments are required: --source"),
+        (["london-set", "--source", "x"], "the following arguments are required: --out"),
+        (["synthetic", "--twin", "synth-ckk", "--out", "x"], "invalid choice: 'synth-ckk'"),
+        (["synthetic", "--twin", "synth-ck", "--seed", "one", "--out", "x"], "invalid int value: 'one'"),
+    ],
+)
+def test_wrong_arguments(arguments, complaint, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_mistake_ends_with_status_2_and_no_traceback(tmp_path):
+    process = module("london-set", "--source", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"))
+    assert process.returncode == 2
+    assert process.stdout == ""
+    (line,) = process.stderr.splitlines()
+    assert line.startswith(
+        f"error: {tmp_path / 'nowhere'}: not a folder; get the London Set from https://doi.org/"
+    )
+
+
+@pytest.mark.parametrize("command", [["london-set", "--source", "x"], ["synthetic", "--twin", "synth-ck"]])
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ("file/out", "cannot be written (Not a directory)"),
+        ("file", "exists and is not a folder"),
+        ("thesis", "exists and is not a prepared database (it holds 'chapter.tex')"),
+    ],
+)
+def test_a_wrong_destination_is_noticed_before_the_work(
+    tmp_path, monkeypatch, capsys, command, place, complaint
+):
+    def work(*_):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("data_prep.__main__._prepare_london_set", work)
+    monkeypatch.setattr("data_prep.__main__._prepare_synthetic", work)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("")
+    before = listing(tmp_path)
+    assert main([*command, "--out", str(tmp_path / place)]) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith(f"error: {tmp_path / place}: {complaint}")
+    assert output.err.count("\n") == 1
+    assert output.out == ""
+    assert listing(tmp_path) == before
+
+
+def a_source(folder):
+    """One person of a London Set, in white."""
+    for name in ("001_03.jpg", "001_08.jpg"):
+        Image.fromarray(np.full((200, 200, 3), 255, np.uint8)).save(folder / name)
+    points = "".join(f"{50 + i % 100} {60 + i // 100}\n" for i in range(189))
+    (folder / "001_03.tem").write_text(f"189\n{points}")
+
+
+def test_a_disk_that_fills_up(tmp_path, monkeypatch, capsys):
+    a_source(tmp_path)
+    before = listing(tmp_path)
+    save = np.save
+
+    def save_on_the_full_disk(path, array):
+        Path(path).write_bytes(b"half of it")
+        with Path("/dev/full").open("wb") as full:
+            save(full, array)
+
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    monkeypatch.setattr(np, "save", save_on_the_full_disk)
+    assert main(["london-set", "--source", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: {tmp_path / 'out'}: cannot be written (No space left on device)"
+    assert listing(tmp_path) == before
+
+
+def test_ctrl_c(tmp_path, monkeypatch, capsys):
+    a_source(tmp_path)
+    before = listing(tmp_path)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data_prep.london_set, "align_face", interrupted)
+    assert main(["london-set", "--source", str(tmp_path), "--out", str(tmp_path / "out")]) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "interrupted; no half-written database is left"
+    assert listing(tmp_path) == before
+
+
+def test_success_is_one_line(tmp_path, capsys):
+    a_source(tmp_path)
+    assert main(["london-set", "--source", str(tmp_path), "--out", str(tmp_path / "new" / "out")]) == 0
+    assert capsys.readouterr().out == (
+        "FaceDatabase('london': 2 frames, 2 sequences, 1 subjects, 2 expressions) "
+        f"written to {tmp_path / 'new' / 'out'}\n"
+    )
+    assert listing(tmp_path / "new") == ["out", "out/database.json", "out/frames.csv", "out/frames.npy"]
+
+
+def test_the_twins_of_the_command_are_those_that_can_be_drawn():
+    twins = pytest.importorskip("data_prep.synthetic.twins", reason="not written yet")
+    assert set(TWINS) == set(twins.TWINS)
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"), [("eifn", {"eifn"}), ("data_prep", {"data_prep", "eifn.database"})]
+)
+def test_imports_run_one_way(package, allowed):
+    files = sorted((Path(__file__).parents[1] / package).rglob("*.py"))
+    assert files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                imported = [f"{node.module}.{name.name}" for name in node.names]
+            elif isinstance(node, ast.Import):
+                imported = [name.name for name in node.names]
+            else:
+                continue
+            for name in imported:
+                if name.split(".")[0] in ("eifn", "data_prep"):
+                    assert any(f"{name}.".startswith(f"{start}.") for start in allowed), f"{file}: {name}"

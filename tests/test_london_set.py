@@ -1,0 +1,318 @@
+import csv
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.__main__ import main
+from data_prep.align import LEFT_PUPIL, RIGHT_PUPIL, SourceError
+from data_prep.london_set import PEOPLE, prepare_london_set, read_template
+from eifn.database import read_database
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "london_set"
+
+# Pupils of three people who are drawn, not photographed; each holds the head differently.
+PUPILS = {"001": ((120, 140), (190, 136)), "016": ((140, 160), (200, 172)), "173": ((100, 120), (180, 120))}
+
+
+def draw(person, smiling):
+    """A grey face on white, 320 x 320: black pupils, and a mouth that is black if it smiles."""
+    left, right = (np.array(pupil, float) for pupil in PUPILS[person])
+    across = right - left
+    down = np.array([-across[1], across[0]])
+    image = np.full((320, 320, 3), 255, np.uint8)
+
+    def disc(point, share, colour):
+        radius = round(share * np.linalg.norm(across))
+        cv2.circle(image, tuple(int(x) for x in point.round()), radius, colour, -1)
+
+    disc((left + right) / 2 + 0.4 * down, 1.1, (128, 128, 160))  # BGR: more red than blue
+    disc(left, 0.08, (0, 0, 0))
+    disc(right, 0.08, (0, 0, 0))
+    if smiling:
+        disc((left + right) / 2 + 1.0 * down, 0.25, (0, 0, 0))
+    return image
+
+
+def template(person):
+    points = [*PUPILS[person], *[(150, 150 + i / 2) for i in range(187)]]
+    return "\n".join(["189", *(f"{x:.1f}\t{y:.1f}" for x, y in points), "1", "0", "3", "0 1 2", ""])
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A small London Set in its official layout."""
+    folder = tmp_path / "in" / "london_set"
+    for archive, ending in (("neutral_front", "03"), ("smiling_front", "08")):
+        (folder / archive).mkdir(parents=True)
+        for person in PUPILS:
+            image = draw(person, smiling=ending == "08")
+            cv2.imwrite(
+                str(folder / archive / f"{person}_{ending}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 100]
+            )
+    for person in PUPILS:
+        (folder / "neutral_front" / f"{person}_03.tem").write_text(template(person))
+    (folder / "london_faces_info.csv").write_text(
+        "face_id,face_age,face_gender,face_eth\n001,24,female,white\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "london"
+
+
+def test_all_that_the_format_asks_for(source, out):
+    assert prepare_london_set(source, out) == out
+    database = read_database(out)
+    assert database.name == "london"
+    assert database.expressions == ("happiness", "neutral")
+    assert database.licence == "CC BY 4.0"
+    assert "10.6084/m9.figshare.5047666" in database.citation
+    assert database.made_by == "python -m data_prep london-set"
+    assert database.table.to_numpy().tolist() == [
+        ["001", "001_08", 0, "happiness", "smiling_front/001_08.jpg"],
+        ["001", "001_03", 0, "neutral", "neutral_front/001_03.jpg"],
+        ["016", "016_08", 0, "happiness", "smiling_front/016_08.jpg"],
+        ["016", "016_03", 0, "neutral", "neutral_front/016_03.jpg"],
+        ["173", "173_08", 0, "happiness", "smiling_front/173_08.jpg"],
+        ["173", "173_03", 0, "neutral", "neutral_front/173_03.jpg"],
+    ]
+
+
+def test_every_face_lies_where_it_should_and_smiles_if_it_should(source, out):
+    database = read_database(prepare_london_set(source, out))
+    y, x = np.mgrid[:64, :64]
+    for frame, expression in zip(database.frames, database.table["expression"], strict=True):
+        red, blue = frame[32, 32, [0, 2]].astype(int)
+        assert red > blue + 20
+        dark = np.clip(128 - frame.mean(-1), 0, None)
+        for pupil in (LEFT_PUPIL, RIGHT_PUPIL):
+            near = dark * (np.hypot(x - pupil[0], y - pupil[1]) < 5)
+            assert near.sum() > 200
+            assert (near * x).sum() / near.sum() == pytest.approx(pupil[0], abs=0.3)
+            assert (near * y).sum() / near.sum() == pytest.approx(pupil[1], abs=0.3)
+        mouth = frame[40:47, 28:36].mean()  # an eye distance below the eyes
+        assert mouth < 20 if expression == "happiness" else mouth > 100
+
+
+# The layouts that unzipping leaves.
+
+
+def test_files_of_macos_are_no_photographs(source, out):
+    prepare_london_set(source, out)
+    expected = read_database(out).sha256
+    for archive in ("neutral_front", "smiling_front"):
+        for file in list((source / archive).iterdir()):
+            (source / archive / f"._{file.name}").write_bytes(b"\x00\x05\x16\x07 resource fork")
+        (source / archive / ".DS_Store").write_bytes(b"Bud1")
+        shutil.copytree(
+            source / archive, source / "__MACOSX" / archive, ignore=shutil.ignore_patterns("[0-9]*")
+        )
+    prepare_london_set(source, out)
+    assert read_database(out).sha256 == expected
+
+
+@pytest.mark.parametrize("layout", ["nested", "parent", "flat"])
+def test_other_layouts_give_the_same_database(source, out, layout):
+    prepare_london_set(source, out)
+    expected = read_database(out).sha256
+    for archive in ("neutral_front", "smiling_front"):
+        if layout == "nested":
+            (source / archive).rename(source / "x")
+            (source / archive).mkdir()
+            (source / "x").rename(source / archive / archive)
+        elif layout == "flat":
+            for file in list((source / archive).iterdir()):
+                file.rename(source / file.name)
+    prepare_london_set(source.parent if layout == "parent" else source, out)
+    assert read_database(out).sha256 == expected
+
+
+# What is missing and kept out, but no error.
+
+
+def test_what_is_missing_is_reported(source, out, capsys):
+    (source / "smiling_front" / "016_08.jpg").unlink()
+    (source / "neutral_front" / "173_03.jpg").unlink()
+    assert main(["london-set", "--source", str(source), "--out", str(out)]) == 0
+    output = capsys.readouterr()
+    assert "note: 102 people expected, found 3; missing: 002, 003, 004" in output.err
+    assert "note: missing in smiling_front: 016_08.jpg\n" in output.err
+    assert "note: missing in neutral_front: 173_03.jpg\n" in output.err
+    assert read_database(out).table["sequence"].tolist() == ["001_08", "001_03", "016_03", "173_08"]
+    assert output.out == (
+        f"FaceDatabase('london': 4 frames, 4 sequences, 3 subjects, 2 expressions) written to {out}\n"
+    )
+
+
+def test_the_numbers_of_the_people_are_the_official_ones():
+    assert len(PEOPLE) == len(set(PEOPLE)) == 102
+    info = REAL / "london_faces_info.csv"
+    if not info.is_file():
+        pytest.skip(f"no London Set in {REAL}")
+    with info.open(newline="") as file:
+        assert [row["face_id"] for row in csv.DictReader(file)] == list(PEOPLE)
+
+
+# What is an error: one line, and nothing written.
+
+
+def cut_image(source):
+    file = source / "smiling_front" / "016_08.jpg"
+    file.write_bytes(file.read_bytes()[:-2000])
+
+
+def no_image(source):
+    (source / "neutral_front" / "001_03.jpg").write_text("<html>404</html>")
+
+
+def no_template(source):
+    (source / "neutral_front" / "016_03.tem").unlink()
+
+
+def no_neutral_front(source):
+    shutil.rmtree(source / "neutral_front")
+
+
+def no_neutral_photograph(source):
+    for file in (source / "neutral_front").glob("*.jpg"):
+        file.unlink()
+
+
+def no_smiling_front(source):
+    shutil.rmtree(source / "smiling_front")
+
+
+def still_zipped(source):
+    for archive in ("neutral_front", "smiling_front"):
+        shutil.rmtree(source / archive)
+        (source / f"{archive}.zip").write_bytes(b"PK")
+
+
+def no_folder(source):
+    shutil.rmtree(source)
+
+
+def a_second_copy(source):
+    shutil.copytree(source / "smiling_front", source / "backup")
+
+
+def smaller_images(source):
+    for file in source.glob("*/*.jpg"):
+        cv2.imwrite(str(file), cv2.resize(cv2.imread(str(file)), (160, 160)))
+
+
+def edit_template(old, new):
+    def edit(source):
+        file = source / "neutral_front" / "001_03.tem"
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new, 1))
+
+    return edit
+
+
+def empty_template(source):
+    (source / "neutral_front" / "001_03.tem").write_text("")
+
+
+def cut_template(source):
+    file = source / "neutral_front" / "001_03.tem"
+    file.write_text("\n".join(file.read_text().splitlines()[:100]))
+
+
+def binary_template(source):
+    (source / "neutral_front" / "001_03.tem").write_bytes(b"\xff\xfe1\x008\x009\x00")
+
+
+MISTAKES = [
+    (cut_image, "smiling_front/016_08.jpg: damaged image (image file is truncated"),
+    (no_image, "neutral_front/001_03.jpg: damaged image (not an image)"),
+    (no_template, "neutral_front/016_03.tem: not found, and it says where the pupils are"),
+    (no_neutral_front, "neutral_front/001_03.tem: not found, and it says where the pupils are"),
+    (no_neutral_photograph, "neutral_front: no photograph of the London Set found"),
+    (no_smiling_front, "smiling_front: no photograph of the London Set found; unzip smiling_front"),
+    (still_zipped, "london_set: no photograph of the London Set in it; get neutral_front.zip"),
+    (no_folder, "london_set: not a folder"),
+    (a_second_copy, "smiling_front/001_08.jpg: found a second time, after"),
+    (smaller_images, "001_03.tem: a landmark lies outside 001_08.jpg (160 x 160 pixels); was it resized?"),
+    (empty_template, "001_03.tem: expected the number 189 and as many lines below it, got 'an empty file'"),
+    (cut_template, "001_03.tem: expected the number 189 and as many lines below it, got '189' and 99 lines"),
+    (binary_template, "001_03.tem: not a readable template"),
+    (edit_template("189", "68"), "001_03.tem: expected the number 189 and as many lines below it, got '68'"),
+    (
+        edit_template("190.0\t136.0", "190.0\tnone"),
+        "001_03.tem, line 3: expected two numbers, got '190.0\\tnone'",
+    ),
+    (edit_template("190.0\t136.0", "190.0"), "001_03.tem, line 3: expected two numbers"),
+    (edit_template("190.0\t136.0", "1 2 3"), "001_03.tem, line 3: expected two numbers"),
+    (edit_template("190.0\t136.0", ""), "001_03.tem, line 3: expected two numbers, got ''"),
+    (edit_template("190.0\t136.0", "nan 5"), "001_03.tem: a landmark lies outside"),
+    (edit_template("190.0\t136.0", "190 -1"), "001_03.tem: a landmark lies outside"),
+    (edit_template("190.0\t136.0", "320 136"), "001_03.tem: a landmark lies outside"),
+    (
+        edit_template("190.0\t136.0", "120 140"),
+        "001_03.tem: pupils at (120.0, 140.0) and (120.0, 140.0) are not two",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "complaint"), MISTAKES, ids=lambda value: getattr(value, "__name__", "")
+)
+@pytest.mark.parametrize("old", [False, True], ids=["new", "replacing"])
+def test_a_mistake_is_one_line_and_leaves_nothing(source, out, capsys, break_it, complaint, old):
+    if old:
+        prepare_london_set(source, out)
+    break_it(source)
+    capsys.readouterr()
+    before = sorted(out.parent.rglob("*"))
+    content = {path: path.read_bytes() for path in before if path.is_file()}
+    assert main(["london-set", "--source", str(source), "--out", str(out)]) == 2
+    output = capsys.readouterr()
+    line = output.err.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert complaint in line
+    assert output.out == ""
+    assert sorted(out.parent.rglob("*")) == before
+    assert {path: path.read_bytes() for path in before if path.is_file()} == content
+
+
+def test_a_mistake_is_an_exception_to_python(source, out):
+    no_template(source)
+    with pytest.raises(SourceError, match=r"016_03\.tem: not found"):
+        prepare_london_set(source, out)
+
+
+# The real set, where there is a copy of it.
+
+
+def test_templates_of_the_real_set():
+    files = sorted((REAL / "neutral_front").glob("[0-9]*.tem"))
+    if not files:
+        pytest.skip(f"no London Set in {REAL}")
+    assert len(files) == 102
+    for file in files:
+        left, right = read_template(file)[:2]
+        assert 150 < right[0] - left[0] < 270  # the pupil on the left of the image comes first
+        assert abs(right[1] - left[1]) < 40
+
+
+@pytest.mark.slow
+def test_the_real_set(out, capsys):
+    if not REAL.is_dir():
+        pytest.skip(f"no London Set in {REAL}")
+    database = read_database(prepare_london_set(REAL, out))
+    assert "note:" not in capsys.readouterr().err
+    assert len(database) == 204
+    assert database.table["expression"].value_counts().to_dict() == {"happiness": 102, "neutral": 102}
+    # On the mean face the darkest place near either eye is the pupil.
+    mean = database.frames.mean((0, 3))
+    for x, y in (LEFT_PUPIL, RIGHT_PUPIL):
+        eye = mean[int(y) - 3 : int(y) + 6, int(x) - 4 : int(x) + 7]
+        row, column = np.unravel_index(eye.argmin(), eye.shape)
+        assert int(x) - 4 + column == pytest.approx(x, abs=0.5)
+        assert int(y) - 3 + row == pytest.approx(y, abs=1)
