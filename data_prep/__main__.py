@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "london-set",
         help="real photographs: 102 people, neutral and smiling (CC BY 4.0). Needs a free download",
         description="Prepare the Face Research Lab London Set: 102 people, one neutral and one smiling "
-        "photograph each. Download neutral_front.zip and smiling_front.zip from "
+        "photograph each. Download its archives neutral_front and smiling_front from "
         "https://doi.org/10.6084/m9.figshare.5047666 and unzip both in one folder, the --source.",
     )
     london_set.add_argument(
@@ -76,9 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     synthetic.set_defaults(prepare=_prepare_synthetic)
 
-    for source in (london_set, synthetic):
+    for source, example in ((london_set, "data/london"), (synthetic, "data/synth-ck")):
         source.add_argument(
-            "--out", type=Path, required=True, metavar="DIR", help="the database to write, e.g. data/london"
+            "--out", type=Path, required=True, metavar="DIR", help=f"the database to write, e.g. {example}"
         )
     return parser
 

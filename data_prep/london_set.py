@@ -98,12 +98,6 @@ def prepare_london_set(source: str | os.PathLike[str], out: str | os.PathLike[st
             # The official place, wherever it was found: the same photographs give the same database.
             rows.append((person, path.stem, 0, expression, official))
     table = pd.DataFrame(rows, columns=["subject", "sequence", "position", "expression", "source"])
-    for expression, (archive, _) in VIEWS.items():
-        if expression not in set(table["expression"]):
-            raise SourceError(
-                f"{Path(source, archive)}: no photograph of the London Set found; "
-                f"unzip {archive} from {DOWNLOAD} in {source}"
-            )
     _report_missing(table)
     return write_database(
         out,
@@ -157,20 +151,20 @@ def _find_files(source: Path) -> dict[str, Path]:
     wanted = {f"{person}_{ending}" for person in PEOPLE for ending in ("03.jpg", "03.tem", "08.jpg")}
     files: dict[str, Path] = {}
     for above in ("", "*/", "*/*/", "*/*/*/"):
-        # The digit keeps out the "._001_03.jpg" that macOS adds to archives.
-        for path in sorted(source.glob(above + "[0-9]*_0[38].*")):
-            if path.name not in wanted:
+        for path in sorted(source.glob(above + "*_0[38].*")):
+            if path.name not in wanted:  # such as the "._001_03.jpg" that macOS adds to archives
                 continue
             if path.name in files:
                 raise SourceError(
                     f"{path}: found a second time, after {files[path.name]}; give the folder of one copy"
                 )
             files[path.name] = path
-    if not any(name.endswith(".jpg") for name in files):
-        raise SourceError(
-            f"{source}: no photograph of the London Set in it; get neutral_front.zip and smiling_front.zip "
-            f"from {DOWNLOAD} and unzip both there"
-        )
+    for archive, view in VIEWS.values():
+        if not any(name.endswith(f"_{view}.jpg") for name in files):
+            raise SourceError(
+                f"{source}: no photograph of {archive} (such as {PEOPLE[0]}_{view}.jpg) in it; "
+                f"get neutral_front and smiling_front from {DOWNLOAD} and unzip both there"
+            )
     return files
 
 
