@@ -19,6 +19,7 @@ function fuse(identity, expression) {
   return { tables: [...tables, root, unit], length };
 }
 
+const called = (step) => `Step ${step} of ${STEPS.length}, ${STEPS[step - 1]}`;
 const at = (map, channel, place) => map[channel][place >> 1][place & 1];
 const show = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
 const factor = (value) => (value < 0 ? `(${show(value)})` : show(value));
@@ -48,10 +49,10 @@ function render({ model, el }) {
     schedule();
   }
 
-  const go = (step) => {
+  function go(step) {
     const to = Math.min(Math.max(step, 1), STEPS.length);
-    act(`Step ${to} of ${STEPS.length}, ${STEPS[to - 1]}`, { step: to });
-  };
+    act(called(to), { step: to });
+  }
 
   function multiply() {
     const maps = [model.get("identity_map"), model.get("expression_map")];
@@ -120,7 +121,8 @@ function render({ model, el }) {
   function arithmetic(i, j, step, { tables, length }) {
     const before = step > 0 ? tables[step - 1][i][j] : 0;
     if (step < PLACES.length) {
-      const product = `${factor(at(model.get("identity_map"), i, step))} × ${factor(at(model.get("expression_map"), j, step))}`;
+      const [a, b] = [at(model.get("identity_map"), i, step), at(model.get("expression_map"), j, step)];
+      const product = `${factor(a)} × ${factor(b)}`;
       return step > 0 ? `${show(before)} + ${product} =` : `${product} =`;
     }
     if (step === PLACES.length) return `${before < 0 ? "−" : ""}√${show(Math.abs(before))} =`;
@@ -128,19 +130,17 @@ function render({ model, el }) {
   }
 
   function describe(step, { tables, length }) {
-    if (step < PLACES.length) {
-      return `Location ${step + 1} of 4, ${PLACES[step]}: the outer product there is added to the sum F.`;
-    }
-    if (step === PLACES.length) return "Signed square root: y = sign(F) √|F|, entry by entry.";
-    if (!length) return "L2 normalization: y has length 0, so z stays 0.";
+    if (step < PLACES.length) return "the outer product there is added to the sum F.";
+    if (step === PLACES.length) return "y = sign(F) √|F|, entry by entry.";
+    if (!length) return "y has length 0, so z stays 0.";
     const squares = tables[step - 1].flat().filter((value) => value).map((value) => `${factor(value)}²`);
-    return `L2 normalization: z = y ÷ ‖y‖, with ‖y‖ = √(${squares.join(" + ")}) = ${show(length)}.`;
+    return `z = y ÷ ‖y‖, with ‖y‖ = √(${squares.join(" + ")}) = ${show(length)}.`;
   }
 
   function draw() {
-    const counts = Object.keys(MAPS).map((name) => model.get(name).length);
-    if (inputs.querySelectorAll("input").length !== 4 * (counts[0] + counts[1])
-      || inputs.querySelectorAll(".eifn-identity input").length !== 4 * counts[0]) build();
+    const channels = Object.keys(MAPS).map((name) => model.get(name).length).join();
+    if (inputs.dataset.channels !== channels) build(); // only then: it would take the focus from a field
+    inputs.dataset.channels = channels;
     Object.keys(MAPS).forEach(fill);
 
     const step = model.get("step") - 1;
@@ -148,8 +148,8 @@ function render({ model, el }) {
     const values = fused.tables[step];
     const top = Math.max(...values.flat().map(Math.abs)) || 1;
     slider.value = step + 1;
-    slider.ariaValueText = `${step + 1} of ${STEPS.length}, ${STEPS[step]}`;
-    title.textContent = describe(step, fused);
+    slider.ariaValueText = called(step + 1);
+    title.textContent = `${called(step + 1)}: ${describe(step, fused)}`;
 
     const corner = make("td", {}, ["F", "F", "F", "F", "y", "z"][step]);
     const columns = make("tr", {}, corner, ...values[0].map((_, j) => head("expression_map", j, step)));
@@ -168,10 +168,13 @@ function render({ model, el }) {
 
   function tell(values) {
     const now = values.flatMap((row, i) => row.map((value, j) => [`i${i}·e${j}`, show(value)]));
-    const changes = now.filter(([pair, value]) => shown?.get(pair) !== value);
-    const list = changes.map(([pair, value]) => `${pair} ${shown?.has(pair) ? `${shown.get(pair)} → ` : ""}${value}`);
-    if (!shown) readout.textContent = "Take a step or edit a number: this line tells what changes.";
-    else readout.textContent = `${cause || "Set from Python"}. ${list.length ? `Changed: ${list.join(", ")}.` : "No entry changed."}`;
+    if (shown) {
+      const changes = now
+        .filter(([pair, value]) => shown.get(pair) !== value)
+        .map(([pair, value]) => `${pair} ${shown.has(pair) ? `${shown.get(pair)} → ` : ""}${value}`);
+      const effect = changes.length ? `Changed: ${changes.join(", ")}.` : "No entry changed.";
+      readout.textContent = `${cause || "Set from Python"}. ${effect}`;
+    } else readout.textContent = "Take a step or edit a number: this line tells what changes.";
     shown = new Map(now);
     cause = "";
   }
