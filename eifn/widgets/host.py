@@ -45,7 +45,7 @@ class HostedWidget(anywidget.AnyWidget):
         # "<" could end the script element that holds the JSON; as an escape it cannot.
         embedded = embedded.replace("<", "\\u003c")
         return (
-            '<div class="eifn-host">This interactive figure needs JavaScript.'
+            '<div class="eifn-host">An interactive figure: run this cell, or in a page allow JavaScript.'
             f'<script type="application/json">{embedded}</script></div>\n'
             f"<style>{self._css}</style>\n"
             f'<script type="module">{(HERE / "host.js").read_text(encoding="utf-8")}</script>'
