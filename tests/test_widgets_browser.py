@@ -156,8 +156,15 @@ def test_copies_on_one_page_do_not_meet(show):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_themes_and_a_narrow_page(show, theme):
-    page = show(BilinearStepper(), theme=theme, width=360)
+    wide = torch.full((3, 2, 2), -123.4)
+    page = show(
+        BilinearStepper(), BilinearStepper(identity_map=wide, expression_map=wide), theme=theme, width=360
+    )
+    page.get_by_role("button", name="Next").nth(1).click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate(
+        "[...document.querySelectorAll('.eifn-widget')].every(w => w.scrollWidth <= w.clientWidth)"
+    )
     paper = page.evaluate("getComputedStyle(document.querySelector('.eifn-widget')).backgroundColor")
     brightness = sum(int(part) for part in paper[4:-1].split(",")) / 3
     assert (brightness > 200) == (theme == "light")
