@@ -16,12 +16,16 @@ from eifn.database import FaceDatabase
 Rule = Literal["interleaved", "blocks"]
 
 
+class FoldError(ValueError):
+    """Folds that would break the protocol, or cannot be made."""
+
+
 @dataclass(frozen=True)
 class Fold:
     """Who trains and who tests.
 
     Raises:
-        ValueError: a subject is on both sides, or a side is empty.
+        FoldError: a subject is on both sides, or a side is empty.
     """
 
     train: tuple[str, ...]
@@ -30,12 +34,12 @@ class Fold:
     def __post_init__(self) -> None:
         shared = sorted(set(self.train) & set(self.test))
         if shared:
-            raise ValueError(
+            raise FoldError(
                 f"subject {shared[0]} is in training and test ({len(shared)} in both); "
                 "the protocol is subject-independent, so give each subject to one side"
             )
         if not self.train or not self.test:
-            raise ValueError(
+            raise FoldError(
                 "a fold needs subjects on both sides; "
                 f"got {len(self.train)} for training and {len(self.test)} for test"
             )
@@ -56,19 +60,19 @@ def subject_folds(subjects: Sequence[str], *, folds: int = 10, rule: Rule = "int
             sorted list into contiguous blocks, which also occurs and scores differently.
 
     Raises:
-        ValueError: fewer subjects than folds, fewer than 2 folds, a subject named twice, or an unknown rule.
+        FoldError: fewer subjects than folds, fewer than 2 folds, a subject named twice, or an unknown rule.
     """
     ordered = sorted(subjects)
     if len(set(ordered)) != len(ordered):
-        raise ValueError("a subject is named twice; give each of them once")
+        raise FoldError("a subject is named twice; give each of them once")
     if not 2 <= folds <= len(ordered):
-        raise ValueError(f"{len(ordered)} subjects cannot be split into {folds} folds")
+        raise FoldError(f"{len(ordered)} subjects cannot be split into {folds} folds")
     if rule == "interleaved":
         groups = [ordered[i::folds] for i in range(folds)]
     elif rule == "blocks":
         groups = [list(group) for group in np.array_split(ordered, folds)]
     else:
-        raise ValueError(f"rule must be 'interleaved' or 'blocks', got {rule!r}")
+        raise FoldError(f"rule must be 'interleaved' or 'blocks', got {rule!r}")
     return [
         Fold(train=tuple(s for s in ordered if s not in set(group)), test=tuple(map(str, group)))
         for group in groups
