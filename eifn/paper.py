@@ -283,7 +283,7 @@ UNSAID = (
         question="Section 2.1 starts the identity extractor from ImageNet. And the other one?",
         chosen="both start from ImageNet",
         alternatives=("the expression extractor starts from random weights",),
-        where="eifn.training:new_model",
+        where="eifn.training:train_stage_one",
     ),
     Unsaid(
         topic="ImageNet weights",

@@ -5,10 +5,14 @@ Book: chapter 7, *Training*.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -17,6 +21,7 @@ from eifn import paper
 from eifn.augment import VIEWS, augment, normalize
 from eifn.center_loss import CenterLoss
 from eifn.database import FaceDatabase
+from eifn.extractor import WeightsError
 from eifn.network import EIFN, Variant
 from eifn.objective import Losses, LossWeights, losses
 
@@ -32,6 +37,11 @@ LOSS_WEIGHTS = {
 
 OTHER_WEIGHTS = LossWeights(center=1e-4, identity=1, expression=1)
 """For a database that the paper does not have."""
+
+
+def loss_weights(database: FaceDatabase) -> LossWeights:
+    """The λ to train on a database with, by its name."""
+    return LOSS_WEIGHTS.get(database.name, OTHER_WEIGHTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,26 +219,142 @@ class Trainer:
         return torch.cat(parts).cpu().numpy()
 
 
-def new_model(
-    variant: Variant, preset: Preset, database: FaceDatabase, rows: np.ndarray, *, seed: int
+def train_stage_one(
+    trainer: Trainer,
+    database: FaceDatabase,
+    *,
+    variant: Variant,
+    preset: Preset,
+    seed: int,
+    after_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> EIFN:
-    """An untrained EIFN for the subjects among `rows` and the expressions of a database.
+    """Pre-train on all of the other database, at a constant learning rate, with the λ of that database.
 
     Raises:
         WeightsError: the extractors' starting weights cannot be had.
+        Divergence: a loss became NaN or infinite.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        subjects = database.table["subject"].iloc[rows].nunique()
-        model = EIFN(subjects, len(database.expressions), variant=variant, width=preset.width)
-    for extractor in (model.identity_extractor, model.expression_extractor):
-        extractor.load_weights(preset.weights)
+    seed = derive_seed(seed, 1)
+    rows = np.arange(len(database))
+    model = _new_model(database, rows, variant=variant, preset=preset, seed=seed)
+    trainer.fit(
+        model,
+        database,
+        rows,
+        weights=loss_weights(database),
+        epochs=preset.stage_one_epochs,
+        drop_every=None,
+        views=preset.views,
+        seed=seed,
+        after_epoch=after_epoch,
+    )
+    return model
+
+
+def train_stage_two(
+    trainer: Trainer,
+    database: FaceDatabase,
+    rows: np.ndarray,
+    *,
+    start: EIFN | None,
+    variant: Variant,
+    preset: Preset,
+    seed: int,
+    after_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> EIFN:
+    """Fine-tune on some frames of the database of interest, with its λ and a falling learning rate.
+
+    Args:
+        trainer: the device.
+        database: the database of interest.
+        rows: indices of the training frames; their subjects become the identity classes.
+        start: the model of stage one, which is changed in place: it gets new classifiers and keeps the rest;
+            None trains a new model, without a stage one.
+        variant: of the new model; that of `start` if there is one.
+        preset: the size of it all.
+        seed: decides the new layers, the order of the images and their views.
+        after_epoch: called with what each epoch was like.
+
+    Raises:
+        WeightsError: there is no stage one, and the extractors' starting weights cannot be had.
+        Divergence: a loss became NaN or infinite.
+    """
+    seed = derive_seed(seed, 2)
+    if start is None:
+        model = _new_model(database, rows, variant=variant, preset=preset, seed=seed)
+    else:
+        model = start
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model.replace_classifiers(*_classes(database, rows))
+    trainer.fit(
+        model,
+        database,
+        rows,
+        weights=loss_weights(database),
+        epochs=preset.stage_two_epochs,
+        drop_every=paper.LEARNING_RATE_STEP,
+        views=preset.views,
+        seed=seed,
+        after_epoch=after_epoch,
+    )
+    return model
+
+
+def save_model(model: EIFN, path: Path) -> None:
+    """Write a model, whole or not at all, to a safetensors file, which says how it is built."""
+    about = {
+        "variant": model.variant.value,
+        "width": model.identity_extractor.width,
+        "subjects": model.identity_classifier.out_features,
+        "expressions": model.expression_classifier.out_features,
+    }
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    scratch = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        safetensors.torch.save_file(state, scratch, {"eifn": json.dumps(about)})
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def load_model(path: Path) -> EIFN:
+    """Read a model that `save_model` wrote.
+
+    Raises:
+        WeightsError: no such file, or not such a model.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["eifn"])
+            model = EIFN(**about)
+            model.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path}: not a model that can be read ({type(error).__name__}); train it again with `eifn train`"
+        ) from None
     return model
 
 
 def derive_seed(*key: int) -> int:
     """A seed for each key, unrelated also between neighbouring ones."""
     return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def _new_model(
+    database: FaceDatabase, rows: np.ndarray, *, variant: Variant, preset: Preset, seed: int
+) -> EIFN:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = EIFN(*_classes(database, rows), variant=variant, width=preset.width)
+    for extractor in (model.identity_extractor, model.expression_extractor):
+        extractor.load_weights(preset.weights)
+    return model
+
+
+def _classes(database: FaceDatabase, rows: np.ndarray) -> tuple[int, int]:
+    """How many subjects and expressions there are to tell apart."""
+    return database.table["subject"].iloc[rows].nunique(), len(database.expressions)
 
 
 def _check_finite(means: Tensor, epoch: int, weights: LossWeights) -> None:

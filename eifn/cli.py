@@ -1,0 +1,408 @@
+"""The command `eifn`: train, crossval, report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+from eifn.crossval import Run, RunError, check_writable, crossval, local_pool, read_provenance
+from eifn.database import DatabaseError, read_database
+from eifn.extractor import WeightsError
+from eifn.folds import FoldError, subject_folds
+from eifn.network import Variant
+from eifn.paper import CODES, FOLDS
+from eifn.results import (
+    ResultsError,
+    confusion_matrix,
+    expressions_of,
+    read_predictions,
+    summarize,
+    tabulate,
+)
+from eifn.training import (
+    PRESETS,
+    Divergence,
+    Epoch,
+    Preset,
+    Trainer,
+    derive_seed,
+    save_model,
+    train_stage_one,
+    train_stage_two,
+)
+
+TITLES = {Variant.EFN: "EFN", Variant.EIFN_STAR: "EIFN*", Variant.EIFN: "EIFN"}
+
+STAGE_ONE = {
+    "ck-plus": "oulu-casia",
+    "oulu-casia": "ck-plus",
+    "synth-ck": "synth-oulu",
+    "synth-oulu": "synth-ck",
+}
+"""The other database, on which stage one trains (Section 3.1); `synth-oulu` for any that is not listed."""
+
+MISTAKES = (DatabaseError, FoldError, ResultsError, RunError, WeightsError)
+"""What goes wrong because of what was asked or given, not because of this program."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 0; 1 if a training diverged or a worker died; 2 for a user's mistake; 130 for Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        options.command(options)
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except MISTAKES as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Divergence as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenExecutor:
+        print(
+            "error: a worker process was killed, perhaps for want of memory; "
+            "the same command resumes, and fewer --workers need less",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eifn",
+        description="Train and test the Expression-Identity Fusion Network on a prepared face database "
+        "(`python -m data_prep` prepares one).",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    recipe = argparse.ArgumentParser(add_help=False)
+    recipe.add_argument(
+        "--database",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the prepared database to train and test on",
+    )
+    recipe.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="laptop",
+        help="paper: full width, ImageNet start, all 14 views, wants a GPU; "
+        "laptop: an eighth of the width, from scratch, minutes on two cores (default: %(default)s)",
+    )
+    recipe.add_argument(
+        "--stage-one",
+        metavar="DIR",
+        help="the other prepared database, on which stage one trains, or `none` to leave stage one out "
+        "(default: the twin that the paper's recipe calls for, beside --database)",
+    )
+    recipe.add_argument(
+        "--weights",
+        metavar="imagenet|none|PATH",
+        help="where the extractors start: torchvision's ImageNet weights, from scratch, or a file "
+        "(default: paper imagenet, laptop none)",
+    )
+    recipe.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    recipe.add_argument(
+        "--accelerator",
+        choices=["auto", "cpu", "cuda", "mps"],
+        default="auto",
+        help="the device (default: %(default)s)",
+    )
+    recipe.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+    train = commands.add_parser(
+        "train",
+        parents=[recipe],
+        help="train one model by the two-stage recipe and save it",
+        description="Train one model by the paper's two-stage recipe and save it. Under `torchrun`, all "
+        "processes train it together.",
+    )
+    train.add_argument("--variant", choices=list(Variant), default=Variant.EIFN, help="default: %(default)s")
+    train.add_argument(
+        "--fold",
+        type=int,
+        choices=range(FOLDS),
+        metavar="K",
+        help=f"hold out fold K of 0 to {FOLDS - 1} and test on it (default: train on everybody)",
+    )
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="where to save the model, a .safetensors file"
+    )
+    train.set_defaults(command=_train)
+
+    cross = commands.add_parser(
+        "crossval",
+        parents=[recipe],
+        help="10-fold subject-independent cross-validation; resumes where it was interrupted",
+        description="10-fold subject-independent cross-validation of one variant or several. Finished folds "
+        "are kept, so the same command resumes after an interruption.",
+    )
+    cross.add_argument(
+        "--variant",
+        type=_variants,
+        default=list(TITLES),
+        metavar="V,V",
+        help=f"of {', '.join(Variant)} (default: all, as in the paper's ablation)",
+    )
+    cross.add_argument(
+        "--folds",
+        choices=["interleaved", "blocks"],
+        default="interleaved",
+        help="which subjects share a fold: every tenth, or neighbours (default: %(default)s)",
+    )
+    cross.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help="processes that train at a time (default: one a core, or one for an accelerator)",
+    )
+    cross.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="for the results (default: %(default)s)"
+    )
+    cross.set_defaults(command=_crossval)
+
+    report = commands.add_parser(
+        "report",
+        help="tables of accuracies and confusion matrices from finished folds",
+        description="Accuracies and confusion matrices from the predictions that `eifn crossval` left.",
+    )
+    report.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("runs"),
+        help="any folder of results (default: %(default)s)",
+    )
+    report.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    report.set_defaults(command=_report)
+    return parser
+
+
+def _variants(text: str) -> list[Variant]:
+    try:
+        return list(dict.fromkeys(Variant(name) for name in text.split(",")))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; the variants are {', '.join(Variant)}") from None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _recipe(options: argparse.Namespace) -> Preset:
+    preset = PRESETS[options.preset]
+    return replace(preset, weights=options.weights) if options.weights else preset
+
+
+def _stage_one(options: argparse.Namespace) -> Path | None:
+    """The database of stage one: as asked, or the one that goes with --database, beside it."""
+    if options.stage_one == "none":
+        return None
+    if options.stage_one:
+        return Path(options.stage_one)
+    name = STAGE_ONE.get(read_database(options.database).name, "synth-oulu")
+    folder = options.database.parent / name
+    if not folder.is_dir():
+        raise DatabaseError(
+            f"{folder}: not found, and stage one trains on it; prepare it with `python -m data_prep`, "
+            "or name another with --stage-one"
+        )
+    return folder
+
+
+def _train(options: argparse.Namespace) -> None:
+    recipe, other = _recipe(options), _stage_one(options)
+    database = read_database(options.database)
+    rows, test = np.arange(len(database)), None
+    if options.fold is not None:
+        rows, test = subject_folds(database.subjects, folds=FOLDS)[options.fold].rows(database)
+    check_writable(options.out.parent)
+    if options.out.is_dir():
+        raise RunError(f"{options.out}: is a folder; --out names the file of the model")
+
+    # torchrun says how many processes there are; without it there is one.
+    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    fabric = Fabric(
+        accelerator=options.accelerator,
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=recipe.precision,
+    )
+    fabric.launch()
+    trainer = Trainer(fabric)
+    stages = recipe.stage_two_epochs + (recipe.stage_one_epochs if other else 0)
+    history: list[Epoch] = []
+    with tqdm(total=stages, desc="training", unit=" epochs", disable=not fabric.is_global_zero) as bar:
+
+        def after_epoch(epoch: Epoch) -> None:
+            history.append(epoch)
+            bar.set_postfix(loss=f"{epoch.total:.3f}", expression=f"{epoch.expression:.3f}", refresh=False)
+            bar.update()
+
+        start = None
+        if other is not None:
+            start = train_stage_one(
+                trainer,
+                read_database(other),
+                variant=options.variant,
+                preset=recipe,
+                seed=options.seed,
+                after_epoch=after_epoch,
+            )
+        model = train_stage_two(
+            trainer,
+            database,
+            rows,
+            start=start,
+            variant=options.variant,
+            preset=recipe,
+            seed=derive_seed(options.seed, options.fold or 0),
+            after_epoch=after_epoch,
+        )
+    outcome: dict[str, Any] = {"model": str(options.out), "history": [asdict(epoch) for epoch in history]}
+    if test is not None:
+        predictions = tabulate(
+            database.table.iloc[test],
+            trainer.predict(model, database.frames[test]),
+            expressions=database.expressions,
+            fold=options.fold,
+        )
+        outcome |= {level: asdict(summarize(predictions, level)) for level in ("frame", "sequence")}
+    if not fabric.is_global_zero:
+        return
+    save_model(model, options.out)
+    if options.json:
+        print(json.dumps(outcome))
+        return
+    print(f"saved {options.out}, trained on {len(rows)} frames of {database.name}")
+    if test is not None:
+        print(
+            f"fold {options.fold}: {_percent(outcome['frame'])} of {len(test)} frames, "
+            f"{_percent(outcome['sequence'])} of {outcome['sequence']['n']} sequences"
+        )
+
+
+def _crossval(options: argparse.Namespace) -> None:
+    other = _stage_one(options)
+    runs = [
+        Run(
+            database=options.database,
+            stage_one=other,
+            variant=variant,
+            preset=options.preset,
+            recipe=_recipe(options),
+            seed=options.seed,
+            rule=options.folds,
+            out=options.out,
+            accelerator=options.accelerator,
+        )
+        for variant in options.variant
+    ]
+    on_cpu = Fabric(accelerator=options.accelerator, devices=1).device.type == "cpu"
+    with local_pool(options.workers or (torch.get_num_threads() if on_cpu else 1)) as pool:
+        folders = crossval(runs, pool)
+    _show(folders, options)
+
+
+def _report(options: argparse.Namespace) -> None:
+    if not options.folder.is_dir():
+        raise ResultsError(f"{options.folder}: no such folder; `eifn crossval` writes one")
+    folders = sorted({file.parent.parent for file in options.folder.rglob("fold-*/provenance.json")})
+    if not folders:
+        raise ResultsError(f"{options.folder}: no finished folds in it; `eifn crossval` makes them")
+    _show(folders, options)
+
+
+def _show(folders: Iterable[Path], options: argparse.Namespace) -> None:
+    """Print what the folds in some folders, one a run, amount to."""
+    outcomes = []
+    for folder in folders:
+        folds = sorted(file.parent for file in folder.glob("fold-*/provenance.json"))
+        settings = read_provenance(folds[0])["settings"]
+        predictions = pd.concat(
+            [read_predictions(fold / "predictions.csv") for fold in folds], ignore_index=True
+        )
+        outcomes.append(
+            {
+                "folder": folder.as_posix(),
+                "database": settings["database"]["name"],
+                "stage_one": settings["stage_one"] and settings["stage_one"]["database"]["name"],
+                "variant": settings["variant"],
+                "seed": settings["seed"],
+                "rule": settings["folds"]["rule"],
+                "folds": len(folds),
+                "expressions": expressions_of(predictions),
+                **{
+                    level: asdict(summarize(predictions, level))
+                    | {"confusion": confusion_matrix(predictions, level).tolist()}
+                    for level in ("sequence", "frame")
+                },
+            }
+        )
+    if options.json:
+        print(json.dumps({"runs": outcomes}))
+        return
+    print(_accuracies(outcomes))
+    if options.command is _report:
+        for outcome in outcomes:
+            print(f"\n{outcome['folder']}: sequences, rows are the truth\n{_confusion(outcome)}")
+
+
+def _accuracies(outcomes: list[dict[str, Any]]) -> str:
+    rows = []
+    for outcome in outcomes:
+        sequence, frame = outcome["sequence"], outcome["frame"]
+        low, high = (f"{100 * bound:.1f}" for bound in sequence["interval"])
+        rows.append(
+            {
+                "database": outcome["database"],
+                "stage one": outcome["stage_one"] or "none",
+                "seed": outcome["seed"],
+                "variant": TITLES[Variant(outcome["variant"])],
+                "folds": f"{outcome['folds']} of {FOLDS}",
+                "sequences": _percent(sequence),
+                "95 % interval": f"{low} to {high}",
+                "correct": f"{sequence['correct']} of {sequence['n']}",
+                "mean ± sd of folds": f"{100 * sequence['fold_mean']:.1f} ± {100 * sequence['fold_sd']:.1f}",
+                "frames": _percent(frame),
+            }
+        )
+    return pd.DataFrame(rows).to_string(index=False)
+
+
+def _confusion(outcome: dict[str, Any]) -> str:
+    codes = [CODES.get(expression, "Ne") for expression in outcome["expressions"]]
+    return pd.DataFrame(outcome["sequence"]["confusion"], index=codes, columns=codes).to_string()
+
+
+def _percent(summary: dict[str, Any]) -> str:
+    return f"{100 * summary['accuracy']:.1f} %"

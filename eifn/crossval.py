@@ -1,0 +1,427 @@
+"""The 10-fold subject-independent protocol, over any `concurrent.futures` executor, resumable.
+
+Each variant and seed is one `Run`: a stage one, then ten folds that all start from it. What a run leaves::
+
+    runs/<preset>/stage-one/<other database>/<variant>/seed-<n>/    model.safetensors
+    runs/<preset>/<database>/<variant>/seed-<n>/fold-<nn>/          predictions.csv
+
+each with `history.csv`, one row an epoch, and `provenance.json`: the settings that decide the outcome, the
+checksums, and when, where, how long and with which versions it was made. A piece appears whole or not at all,
+so a rerun after a kill does what is missing. Stage one does not depend on the database of interest: runs that
+start alike share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+import eifn
+from eifn import augment, center_loss, database, extractor, folds, fusion, network, objective, training
+from eifn.database import FaceDatabase, read_database
+from eifn.folds import Rule, subject_folds
+from eifn.network import Variant
+from eifn.paper import FOLDS
+from eifn.results import tabulate, write_predictions
+from eifn.training import (
+    Epoch,
+    Preset,
+    Trainer,
+    derive_seed,
+    load_model,
+    loss_weights,
+    save_model,
+    train_stage_one,
+    train_stage_two,
+)
+
+DECIDING = (augment, center_loss, database, extractor, folds, fusion, network, objective, training)
+"""The modules whose code decides what a training gives; its checksum is among the settings of a run."""
+
+
+class RunError(ValueError):
+    """A results folder that cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One variant with one seed."""
+
+    database: Path
+    """The prepared database of interest."""
+    stage_one: Path | None
+    """The other database, on which stage one trains; None leaves stage one out."""
+    variant: Variant
+    preset: str
+    """The name of the preset, for the folder."""
+    recipe: Preset
+    """Its settings."""
+    seed: int
+    rule: Rule
+    """How subjects are dealt into folds."""
+    out: Path
+    """The folder of all runs."""
+    accelerator: str
+    """Fabric's name of the device, e.g. `"auto"` or `"cpu"`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """What is trained, written and resumed as one: a stage one, or a fold."""
+
+    run: Run
+    fold: int | None
+    """None is stage one."""
+    folder: Path
+    settings: dict[str, object]
+    """All that decides the outcome."""
+    start: Path | None
+    """The model that a fold starts from."""
+    images: int
+    """How many images an epoch shows."""
+    epochs: int
+
+    @property
+    def scratch(self) -> Path:
+        """Where the piece is made, before it is moved to `folder` in one step."""
+        return self.folder.with_name(f".{self.folder.name}")
+
+    def finished(self) -> bool:
+        """Whether `folder` holds this piece, undamaged.
+
+        Raises:
+            RunError: it holds something else.
+        """
+        if not self.folder.exists():
+            return False
+        provenance = read_provenance(self.folder)
+        differing = _difference(provenance["settings"], self.settings)
+        if differing:
+            raise RunError(
+                f"{self.folder}: was made with other settings ({differing}); "
+                "choose another --out, or remove that folder"
+            )
+        return all(
+            (self.folder / file).is_file() and _sha256(self.folder / file) == sha256
+            for file, sha256 in provenance["sha256"].items()
+        )
+
+    def shown(self) -> int:
+        """How many images it has trained on so far."""
+        for folder in (self.folder, self.scratch):
+            with contextlib.suppress(OSError):
+                rows = (folder / "history.csv").read_bytes().count(b"\n") - 1
+                return self.images * max(rows, 0)
+        return 0
+
+
+def plan(run: Run) -> list[Piece]:
+    """The pieces of a run: stage one, if there is one, and the ten folds.
+
+    Raises:
+        DatabaseError: a database is missing, malformed or damaged.
+        RunError: stage one would see the test subjects.
+        FoldError: fewer than ten subjects.
+    """
+    faces = read_database(run.database)
+    recipe = {**asdict(run.recipe), "weights": _weights_identity(run.recipe.weights)}
+    common = {
+        "variant": run.variant.value,
+        "preset": recipe,
+        "seed": run.seed,
+        "eifn": eifn.__version__,
+        "code": _code_sha256(),
+    }
+    pieces, start, stage_one = [], None, None
+    if run.stage_one is not None:
+        other = read_database(run.stage_one)
+        if other.sha256 == faces.sha256:
+            raise RunError(
+                f"{run.stage_one}: stage one would train on the test subjects; give it another database"
+            )
+        stage_one = {"database": _identity(other), **common, "loss_weights": asdict(loss_weights(other))}
+        folder = run.out / run.preset / "stage-one" / other.name / run.variant / f"seed-{run.seed}"
+        start = folder / "model.safetensors"
+        pieces.append(
+            Piece(
+                run=run,
+                fold=None,
+                folder=folder,
+                settings=stage_one,
+                start=None,
+                images=len(other) * run.recipe.views,
+                epochs=run.recipe.stage_one_epochs,
+            )
+        )
+    for number, fold in enumerate(subject_folds(faces.subjects, folds=FOLDS, rule=run.rule)):
+        folder = run.out / run.preset / faces.name / run.variant / f"seed-{run.seed}"
+        pieces.append(
+            Piece(
+                run=run,
+                fold=number,
+                folder=folder / f"fold-{number:02d}",
+                settings={
+                    "database": _identity(faces),
+                    "folds": {"rule": run.rule, "of": FOLDS, "fold": number},
+                    **common,
+                    "loss_weights": asdict(loss_weights(faces)),
+                    "stage_one": stage_one,
+                },
+                start=start,
+                images=len(fold.rows(faces)[0]) * run.recipe.views,
+                epochs=run.recipe.stage_two_epochs,
+            )
+        )
+    return pieces
+
+
+def crossval(runs: Sequence[Run], executor: Executor) -> list[Path]:
+    """Carry out runs, or what is missing of them, with a bar on stderr that counts training images.
+
+    Args:
+        runs: they share the executor, so that one run's folds fill the gaps of another.
+        executor: where the work is done; its workers see the same files under the same paths.
+
+    Returns:
+        The folder of each run, with its ten folds.
+
+    Raises:
+        DatabaseError: a database is missing, malformed or damaged.
+        RunError: a results folder cannot be written or holds something else, or stage one would see the test
+            subjects.
+        WeightsError: the extractors' starting weights cannot be had.
+        Divergence: a loss became NaN or infinite; the folds that are finished stay.
+    """
+    plans = [plan(run) for run in runs]
+    todo = [[piece for piece in pieces if not piece.finished()] for pieces in plans]
+    every = [piece for pieces in plans for piece in pieces]
+    for run in runs:
+        check_writable(run.out)
+    bar = tqdm(
+        desc="training",
+        total=sum(piece.images * piece.epochs for piece in every),
+        initial=sum(piece.shown() for piece in every),
+        unit=" images",
+        unit_scale=True,
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    )
+    futures: dict[Future[None], list[Piece]] = {}
+
+    def submit(pieces: list[Piece]) -> None:
+        """What can start now; a stage one holds back the folds behind it."""
+        ready = 1 if pieces and pieces[0].fold is None else len(pieces)
+        for i, piece in enumerate(pieces[:ready]):
+            futures[executor.submit(carry_out, piece)] = pieces[ready:] if i == 0 else []
+
+    try:
+        for pieces in todo:
+            submit(pieces)
+        while futures:
+            done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                behind = futures.pop(future)
+                future.result()
+                submit(behind)
+            bar.update(sum(piece.shown() for piece in every) - bar.n)
+    finally:
+        bar.close()
+        for future in futures:
+            future.cancel()
+    return [pieces[-1].folder.parent for pieces in plans]
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and try to write in it, before hours of work are meant to end there.
+
+    Raises:
+        RunError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
+
+
+def carry_out(piece: Piece) -> None:
+    """Train a piece and write it, unless it is there already. Runs in a worker.
+
+    One process at a time works on a piece, whoever started it; the others wait, then find it done.
+
+    Raises: see `crossval`.
+    """
+    run = piece.run
+    piece.folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(piece.folder.with_name(f".{piece.folder.name}.lock")):
+        if piece.finished():
+            return
+        shutil.rmtree(piece.scratch, ignore_errors=True)  # of a process that was killed
+        piece.scratch.mkdir()
+        started, clock = datetime.now(UTC), time.monotonic()
+        trainer = Trainer(Fabric(accelerator=run.accelerator, devices=1, precision=run.recipe.precision))
+        with history_file(piece.scratch / "history.csv") as after_epoch:
+            if piece.fold is None:
+                model = train_stage_one(
+                    trainer,
+                    read_database(run.stage_one),
+                    variant=run.variant,
+                    preset=run.recipe,
+                    seed=run.seed,
+                    after_epoch=after_epoch,
+                )
+                save_model(model, piece.scratch / "model.safetensors")
+            else:
+                faces = read_database(run.database)
+                fold = subject_folds(faces.subjects, folds=FOLDS, rule=run.rule)[piece.fold]
+                train, test = fold.rows(faces)
+                model = train_stage_two(
+                    trainer,
+                    faces,
+                    train,
+                    start=None if piece.start is None else load_model(piece.start),
+                    variant=run.variant,
+                    preset=run.recipe,
+                    seed=derive_seed(run.seed, piece.fold),
+                    after_epoch=after_epoch,
+                )
+                predictions = tabulate(
+                    faces.table.iloc[test],
+                    trainer.predict(model, faces.frames[test]),
+                    expressions=faces.expressions,
+                    fold=piece.fold,
+                )
+                write_predictions(piece.scratch / "predictions.csv", predictions)
+        provenance = {
+            "settings": piece.settings,
+            "sha256": {file.name: _sha256(file) for file in sorted(piece.scratch.iterdir())},
+            "made": {
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - clock, 1),
+                "device": _device_name(trainer.fabric.device),
+                "threads": torch.get_num_threads(),
+                "platform": platform.platform(),
+                "versions": {
+                    "python": platform.python_version(),
+                    **{name: metadata.version(name) for name in ("torch", "torchvision", "numpy")},
+                },
+            },
+        }
+        (piece.scratch / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
+        shutil.rmtree(piece.folder, ignore_errors=True)  # a damaged one
+        piece.scratch.rename(piece.folder)
+
+
+@contextlib.contextmanager
+def history_file(path: Path) -> Iterator[Callable[[Epoch], None]]:
+    """A CSV that grows by a row an epoch, so that it can be watched."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Epoch)], lineterminator="\n")
+        writer.writeheader()
+
+        def after_epoch(epoch: Epoch) -> None:
+            writer.writerow(asdict(epoch))
+            file.flush()
+
+        yield after_epoch
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What `provenance.json` of a stage one or a fold says.
+
+    Raises:
+        RunError: there is none that can be read.
+    """
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text("utf-8"))
+        provenance["settings"], provenance["sha256"], provenance["made"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(
+            f"{folder / 'provenance.json'}: not to be read, so this is no result of `eifn crossval`; "
+            "choose another folder, or remove this one"
+        ) from None
+    return provenance
+
+
+@contextlib.contextmanager
+def local_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes on this machine, which share its cores and end when this one does, however it ends."""
+    threads = max(1, torch.get_num_threads() // workers)
+    context = multiprocessing.get_context("spawn")  # forked processes cannot use CUDA
+    with ProcessPoolExecutor(workers, context, _start_worker, (threads,)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            # What runs now would run to its end first: a fold is lost, not kept waiting for.
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def _start_worker(threads: int) -> None:
+    torch.set_num_threads(threads)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the main process decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _identity(faces: FaceDatabase) -> dict[str, str]:
+    return {"name": faces.name, "sha256": faces.sha256}
+
+
+def _weights_identity(source: str) -> str:
+    """A file of weights is what is in it, not where it lies."""
+    return _sha256(Path(source)) if Path(source).is_file() else source
+
+
+def _code_sha256() -> str:
+    return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in DECIDING)).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _difference(theirs: Any, ours: Any, name: str = "") -> str:
+    """The first setting that differs, as `name: theirs, not ours`; empty if none does."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in [*ours, *theirs]:
+            found = _difference(theirs.get(key), ours.get(key), f"{name}.{key}".lstrip("."))
+            if found:
+                return found
+        return ""
+    return "" if theirs == ours else f"{name}: {str(theirs)[:16]}, not {str(ours)[:16]}"
