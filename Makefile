@@ -1,0 +1,93 @@
+# Works with GNU make 3.81 (macOS) and any POSIX shell. Start with: make help
+
+# An active environment is used as it is; otherwise .venv is made. Conda's base environment does not count.
+ifneq ($(VIRTUAL_ENV),)
+ENV := $(VIRTUAL_ENV)
+else ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
+ENV := $(CONDA_PREFIX)
+else
+ENV := $(CURDIR)/.venv
+endif
+BIN := $(ENV)/bin
+
+# What the environment has to hold, and for which checkout: written into it once installed.
+INSTALLED := $(CURDIR) $(shell cat pyproject.toml constraints.txt | cksum)
+
+DATABASES := data/synth-ck data/synth-oulu
+PREPARED := $(DATABASES:=/database.json)
+NOTEBOOKS := $(wildcard book/*.ipynb)
+PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
+PORT ?= 8000
+
+.PHONY: help book test test-quick lint serve notebooks bench clean environment always
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make book        build the book: environment, databases, notebooks, pages'
+	@echo 'make serve       the same, then show it at http://127.0.0.1:$(PORT)/ (PORT=... for another)'
+	@echo 'make test        everything CI checks: lint, all tests, the book, every notebook cell'
+	@echo 'make test-quick  lint and unit tests'
+	@echo 'make notebooks   run the notebooks and save them with their new outputs'
+	@echo 'make bench       run the benchmarks'
+	@echo 'make clean       remove what make built; keeps .venv, runs/ and your own databases'
+
+book: _build/book.stamp
+	@echo 'The book: file://$(CURDIR)/_build/html/book/intro.html'
+
+test: lint book
+	"$(BIN)/python" -m pytest -n auto
+	$(if $(NOTEBOOKS),"$(BIN)/python" -m pytest --nbval --nbval-cell-timeout=120 -n 2 --dist loadscope $(NOTEBOOKS))
+
+test-quick: lint
+	"$(BIN)/python" -m pytest -m 'not slow and not browser'
+
+lint: environment
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+
+serve: book
+	@echo 'http://127.0.0.1:$(PORT)/ until Ctrl-C'
+	@"$(BIN)/python" -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+# Without the time each cell took, which would change at every run.
+notebooks: $(PREPARED) | environment
+	"$(BIN)/jupyter" nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 \
+	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+
+bench: environment
+	@ls benchmarks/*.py >/dev/null 2>&1 || { echo 'make bench: there is no benchmarks/*.py yet' >&2; exit 1; }
+	@for file in benchmarks/*.py; do echo "== $$file"; "$(BIN)/python" "$$file" || exit 1; done
+
+clean:
+	rm -rf _build $(DATABASES) .pytest_cache .ruff_cache
+	find book data_prep eifn tests -name __pycache__ -prune -exec rm -rf {} +
+
+environment:
+	@test -x "$(BIN)/python" || { \
+	    for python in python3 python3.13 python3.12 python3.11; do \
+	        "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	        echo "Making .venv with $$python"; \
+	        "$$python" -m venv "$(ENV)" && exit 0; \
+	        rm -rf "$(ENV)"; exit 1; \
+	    done; \
+	    echo 'Python 3.11 or newer is needed and none was found; get one from https://www.python.org/' >&2; exit 1; }
+	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'The active environment, $(ENV), is older than Python 3.11; deactivate it' >&2; exit 1; }
+	@test "$$(cat "$(ENV)/.eifn" 2>/dev/null)" = '$(INSTALLED)' || { \
+	    "$(BIN)/python" -m pip install -c constraints.txt -e '.[book,test]' && echo '$(INSTALLED)' > "$(ENV)/.eifn"; }
+
+$(PREPARED): $(wildcard data_prep/*.py data_prep/synthetic/*.py) eifn/database.py | environment
+	"$(BIN)/python" -m data_prep synthetic --twin $(notdir $(@D)) --out $(@D)
+
+# jupyter-cache knows a notebook by its text alone. What else its outputs depend on is listed with checksums in
+# _build/inputs; when that list changes, the cached outputs and the parsed pages go.
+_build/inputs: $(PREPARED) always | environment
+	@mkdir -p _build
+	@find eifn data_prep constraints.txt $(PREPARED) -type f ! -path '*/__pycache__/*' \
+	    | LC_ALL=C sort | xargs cksum > $@.new
+	@cmp -s $@.new $@ || { rm -rf _build/.jupyter_cache _build/.doctrees; mv $@.new $@; }
+
+# Pages that were parsed in a build that failed would not be parsed, nor warned about, in the next one.
+_build/book.stamp: $(PAGES) _build/inputs
+	"$(BIN)/jupyter-book" build . --all -W -n --keep-going || { rm -rf _build/.doctrees; exit 1; }
+	@touch $@
