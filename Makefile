@@ -16,6 +16,7 @@ INSTALLED := $(CURDIR) $(shell cat pyproject.toml constraints.txt | cksum)
 DATABASES := data/synth-ck data/synth-oulu
 PREPARED := $(DATABASES:=/database.json)
 NOTEBOOKS := $(wildcard book/*.ipynb)
+BENCHMARKS := $(basename $(notdir $(wildcard benchmarks/*.py)))
 PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
 PORT ?= 8000
 
@@ -39,7 +40,7 @@ test: lint book
 	$(if $(NOTEBOOKS),"$(BIN)/python" -m pytest --nbval --nbval-cell-timeout=120 -n 2 --dist loadscope $(NOTEBOOKS))
 
 test-quick: lint
-	"$(BIN)/python" -m pytest -m 'not slow and not browser'
+	"$(BIN)/python" -m pytest -n auto -m 'not slow and not browser'
 
 lint: environment
 	"$(BIN)/ruff" check .
@@ -55,12 +56,11 @@ notebooks: $(PREPARED) | environment
 	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 
 bench: environment
-	@ls benchmarks/*.py >/dev/null 2>&1 || { echo 'make bench: there is no benchmarks/*.py yet' >&2; exit 1; }
-	@for file in benchmarks/*.py; do echo "== $$file"; "$(BIN)/python" "$$file" || exit 1; done
+	@for name in $(BENCHMARKS); do echo "== $$name"; "$(BIN)/python" -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf _build $(DATABASES) .pytest_cache .ruff_cache
-	find book data_prep eifn tests -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks book data_prep eifn tests -name __pycache__ -prune -exec rm -rf {} +
 
 environment:
 	@test -x "$(BIN)/python" || { \

@@ -1,0 +1,135 @@
+"""What the files at the top promise to one another."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from eifn import paper
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+
+
+def requirements(*extras):
+    lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
+    return [Requirement(line) for every in lists for line in every]
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    return dict(
+        (canonicalize_name(name), version)
+        for name, _, version in (line.partition("==") for line in lines if not line.startswith("#"))
+    )
+
+
+@pytest.mark.parametrize("requirement", requirements("book", "test", "cluster"), ids=lambda r: r.name)
+def test_every_dependency_is_pinned_within_its_bounds(requirement):
+    assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_every_dependency_of_the_package_is_imported():
+    """What is declared for eifn and data_prep is in use there, and nothing else from outside is."""
+    modules = metadata.packages_distributions()
+    imported = set()
+    for file in [*(ROOT / "eifn").rglob("*.py"), *(ROOT / "data_prep").rglob("*.py")]:
+        names = re.findall(r"^\s*(?:from|import) ([a-zA-Z0-9_]+)", file.read_text("utf-8"), re.MULTILINE)
+        imported |= set(names) - set(sys.stdlib_module_names) - {"eifn", "data_prep"}
+    used = {canonicalize_name(modules[name][0]) for name in imported}
+    declared = {canonicalize_name(requirement.name) for requirement in requirements()}
+    interactive = {"matplotlib", "anywidget"}  # the extra `book`: plots and widgets
+    assert declared <= used <= declared | interactive | {"traitlets"}  # which anywidget is made of
+
+
+def test_conda_installs_what_pip_does():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
+    assert environment["dependencies"][-1] == {"pip": ["-c constraints.txt", "-e .[book,test]"]}
+    python = next(line for line in environment["dependencies"] if str(line).startswith("python="))
+    assert python.partition("=")[2] in PROJECT["requires-python"]
+
+
+def test_one_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == PROJECT["version"]
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_contents_list_every_page():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+    listed = {toc["root"], *(chapter["file"] for chapter in toc["chapters"])}
+    pages = {*NOTEBOOKS, *(ROOT / "book").glob("*.md")}
+    assert listed == {page.relative_to(ROOT).with_suffix("").as_posix() for page in pages}
+
+
+def test_welcome_quotes_the_paper():
+    """The accuracies in the prose are those of Tables 1 and 2."""
+    quoted = re.findall(r"\d\d\.\d\d", (ROOT / "book" / "intro.md").read_text("utf-8"))
+    tables = [{r.method: r.accuracy for r in e.results} for e in (paper.CK_PLUS, paper.OULU_CASIA)]
+    expected = [table[variant] for variant in ("EFN", "EIFN") for table in tables]
+    assert [float(number) for number in quoted] == expected
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_saved_as_run_from_top_to_bottom(notebook):
+    cells = [cell for cell in json.loads(notebook.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        assert len(cell["source"]) <= 40
+        assert not any(output["output_type"] == "error" for output in cell["outputs"])
+        assert not any(output.get("name") == "stderr" for output in cell["outputs"])
+        if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
+            about = cell["metadata"]["mystnb"]
+            assert about["image"]["alt"]
+            assert about["figure"]["caption"]
+
+
+def test_readme_names_commands_that_exist():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z-]+)", readme))
+    assert {"book", "test"} <= named <= targets
+    linked = re.findall(r"(?:\]\(|src=\")(?!http|#)([^)\"]+)", readme)
+    assert linked
+    for file in linked:
+        assert (ROOT / file).exists(), file
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_a_change_of_package_or_data_discards_cached_outputs(tmp_path):
+    """The key of the notebooks' cache: everything in eifn/ and data_prep/, the data, the versions."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    names = ("eifn/fusion.py", "eifn/widgets/host.js", "data_prep/align.py", "constraints.txt")
+    names += ("data/synth-ck/database.json", "data/synth-oulu/database.json")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before\n")
+    (tmp_path / "eifn" / "database.py").touch()
+    cache = tmp_path / "_build" / ".jupyter_cache"
+
+    def cache_survives():
+        for name in names[-2:]:  # newer than what they are made from, so that make leaves them alone
+            os.utime(tmp_path / name)
+        cache.mkdir(parents=True, exist_ok=True)
+        command = ["make", "--old-file=environment", "_build/inputs"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        return cache.exists()
+
+    cache_survives()
+    assert cache_survives()
+    for name in names:
+        (tmp_path / name).write_text("after\n")
+        assert not cache_survives(), name
+        assert cache_survives()
