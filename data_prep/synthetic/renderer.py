@@ -103,8 +103,8 @@ def _render(
     ).clamp(0.012)
     lower_lid = tilt + almond * (0.078 - 0.034 * au[7] - 0.030 * au[6] + 0.012 * au[5]).clamp(0.015)
 
-    half = a["mouth_width"] + 0.10 * mean[12] + 0.09 * mean[20] + 0.02 * mean[15]
-    half = half - 0.10 * mean[27] - 0.05 * mean[26] - 0.05 * mean[23] - 0.03 * mean[14]
+    half = a["mouth_width"] + 0.10 * au[12] + 0.09 * au[20] + 0.02 * au[15]
+    half = half - 0.10 * mean[27] - 0.05 * mean[26] - 0.05 * mean[23] - 0.03 * au[14]
     m = ax / half  # along the mouth, 1 at its corner
     bow = (1 - m.square()).clamp(0)
     corner = a["mouth_tilt"] - 0.15 * au[12] + 0.12 * au[15] - 0.03 * au[14] + 0.02 * au[20]
@@ -114,7 +114,7 @@ def _render(
     open_down = 0.045 * mean[25] + 0.05 * mean[16] + 0.9 * drop + 0.05 * mean[12] * mean[25]
     upper_edge = line - (open_up + 0.05 * mean[10]) * bow
     lower_edge = line + open_down * bow.sqrt()
-    thin = 1 - 0.45 * mean[23] - 0.65 * mean[24] - 0.2 * mean[12]
+    thin = 1 - 0.45 * mean[23] - 0.65 * mean[24] - 0.2 * au[12]
     cupid = 1 - 0.28 * torch.exp(-(x / 0.05).square())
     lip_top = upper_edge - a["upper_lip"] * thin * cupid * bow.sqrt().clamp(0) * (0.6 + 0.4 * bow)
     lip_bottom = lower_edge + a["lower_lip"] * thin * bow.sqrt() * (0.5 + 0.5 * bow) * (1 + 0.15 * mean[17])
