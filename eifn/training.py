@@ -213,7 +213,7 @@ class Trainer:
         network = self.fabric.setup_module(model)
         network.eval()
         parts = []
-        for batch in torch.from_numpy(np.ascontiguousarray(frames)).split(paper.BATCH_SIZE):
+        for batch in torch.from_numpy(np.array(frames)).split(paper.BATCH_SIZE):
             images = normalize(batch.to(self.fabric.device))  # (batch, 3, 64, 64)
             parts.append(network(images).expression_logits.float().softmax(1))
         return torch.cat(parts).cpu().numpy()
