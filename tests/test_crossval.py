@@ -1,0 +1,317 @@
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from eifn.crossval import Run, RunError, carry_out, crossval, local_pool, plan, read_provenance
+from eifn.database import read_database
+from eifn.extractor import WeightsError
+from eifn.folds import FoldError
+from eifn.network import Variant
+from eifn.results import read_predictions
+from eifn.training import Divergence, load_model
+
+
+@pytest.fixture
+def run(make_database, tiny, tmp_path):
+    return Run(
+        database=make_database(),
+        stage_one=make_database("other", subjects=3, seed=1),
+        variant=Variant.EIFN,
+        preset="tiny",
+        recipe=tiny,
+        seed=0,
+        rule="interleaved",
+        out=tmp_path / "runs",
+        accelerator="cpu",
+    )
+
+
+def here(*runs):
+    """Carry runs out in this process."""
+    with ThreadPoolExecutor(1) as executor:
+        return crossval(runs, executor)
+
+
+def contents(folder):
+    """Every file of a folder that should be the same after the same run: all but when it was made."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "provenance.json" and path.suffix != ".lock"
+    }
+
+
+def test_every_subject_is_tested_once_by_a_model_that_never_saw_them(run):
+    (folder,) = here(run)
+    assert folder == run.out / "tiny" / "tiny" / "eifn" / "seed-0"
+    subjects = sorted({f"S{i:02d}" for i in range(12)})
+    tested = []
+    for number in range(10):
+        predictions = read_predictions(folder / f"fold-{number:02d}" / "predictions.csv")
+        assert sorted(set(predictions["subject"])) == subjects[number::10]
+        assert set(predictions["fold"]) == {number}
+        tested.append(predictions)
+    rows = pd.concat(tested)[["subject", "sequence", "position", "truth"]]
+    table = read_database(run.database).table.rename(columns={"expression": "truth"})
+    keys = ["subject", "sequence", "position", "truth"]
+    pd.testing.assert_frame_equal(
+        rows.sort_values(keys, ignore_index=True), table[keys].sort_values(keys, ignore_index=True)
+    )
+    history = pd.read_csv(folder / "fold-03" / "history.csv")
+    assert history["epoch"].tolist() == [1, 2]
+
+
+def test_blocks_are_neighbours(run):
+    (folder,) = here(replace(run, rule="blocks", stage_one=None))
+    tested = [
+        sorted(set(read_predictions(folder / f"fold-{n:02d}" / "predictions.csv")["subject"]))
+        for n in range(10)
+    ]
+    assert sum(tested, []) == [f"S{i:02d}" for i in range(12)]  # noqa: RUF017
+
+
+def test_stage_one_trains_on_everybody_of_the_other_database(run):
+    here(run)
+    model = load_model(run.out / "tiny" / "stage-one" / "other" / "eifn" / "seed-0" / "model.safetensors")
+    assert model.identity_classifier.out_features == 3
+    assert model.variant == Variant.EIFN
+
+
+def test_stage_one_is_trained_once_for_all_folds_and_seeds_differ(run):
+    here(run, replace(run, seed=1), replace(run, variant=Variant.EFN))
+    models = sorted((run.out / "tiny" / "stage-one").rglob("model.safetensors"))
+    assert len({model.read_bytes() for model in models}) == len(models) == 3
+    folds = run.out.rglob("fold-00/predictions.csv")
+    assert len({fold.read_bytes() for fold in folds}) == 3
+
+
+def test_provenance_says_how_it_was_made(run):
+    (folder,) = here(run)
+    about = read_provenance(folder / "fold-07")
+    settings = about["settings"]
+    assert settings["database"] == {"name": "tiny", "sha256": read_database(run.database).sha256}
+    assert settings["folds"] == {"rule": "interleaved", "of": 10, "fold": 7}
+    assert settings["loss_weights"] == {"center": 1e-4, "identity": 1, "expression": 1}
+    assert settings["stage_one"]["database"]["name"] == "other"
+    assert settings["preset"]["width"] == run.recipe.width
+    assert about["made"]["versions"].keys() == {"python", "torch", "torchvision", "numpy"}
+    text = (folder / "fold-07" / "provenance.json").read_text("utf-8")
+    assert str(run.out.parent) not in text
+    assert os.path.expanduser("~") not in text  # noqa: PTH111
+
+
+def test_finished_work_is_not_done_again(run, monkeypatch):
+    (folder,) = here(run)
+    before = {path: path.stat().st_mtime_ns for path in run.out.rglob("*.csv")}
+    monkeypatch.setattr("eifn.crossval.train_stage_two", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("eifn.crossval.train_stage_one", lambda *a, **k: pytest.fail("trained again"))
+    assert here(run) == [folder]
+    assert before == {path: path.stat().st_mtime_ns for path in run.out.rglob("*.csv")}
+
+
+@pytest.mark.parametrize("damage", ["remove", "truncate", "alter", "no fold"])
+def test_a_damaged_fold_is_done_again_and_comes_out_the_same(run, damage):
+    (folder,) = here(run)
+    before = contents(run.out)
+    predictions = folder / "fold-04" / "predictions.csv"
+    if damage == "remove":
+        predictions.unlink()
+    elif damage == "truncate":
+        predictions.write_bytes(predictions.read_bytes()[:-40])
+    elif damage == "alter":
+        predictions.write_bytes(predictions.read_bytes().replace(b"0.", b"1.", 1))
+    else:
+        shutil.rmtree(folder / "fold-04")
+    assert contents(run.out) != before
+    here(run)
+    assert contents(run.out) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"rule": "blocks"}, "folds.rule"),
+        ({"stage_one": None}, "stage_one"),
+        ({"recipe": {"stage_two_epochs": 3}}, "preset.stage_two_epochs"),
+    ],
+)
+def test_other_settings_do_not_mix_with_what_is_there(run, changes, setting):
+    here(run)
+    before = contents(run.out)
+    if isinstance(changes.get("recipe"), dict):
+        changes = {"recipe": replace(run.recipe, **changes["recipe"])}
+    with pytest.raises(
+        RunError, match=rf"(fold-00|stage-one.*): was made with other settings \({setting}: .*another --out"
+    ):
+        here(replace(run, **changes))
+    assert contents(run.out) == before
+
+
+def test_a_folder_of_something_else_is_left_alone(run):
+    foreign = run.out / "tiny" / "tiny" / "eifn" / "seed-0" / "fold-02" / "thesis.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    with pytest.raises(RunError, match=r"fold-02.*provenance\.json: not to be read"):
+        here(run)
+    assert foreign.read_text() == "mine"
+
+
+def test_stage_one_must_not_see_the_test_subjects(run, tmp_path):
+    copy = shutil.copytree(run.database, tmp_path / "copy")
+    for database in (run.database, copy):
+        with pytest.raises(RunError, match="would train on the test subjects"):
+            plan(replace(run, stage_one=database))
+
+
+def test_ten_folds_need_ten_subjects(run, make_database):
+    with pytest.raises(FoldError, match="9 subjects cannot be split into 10 folds"):
+        plan(replace(run, database=make_database("few", subjects=9)))
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("eifn.crossval.train_stage_one", lambda *a, **k: pytest.fail("worked"))
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(RunError, match=r"file.*cannot be written.*another --out"):
+        here(replace(run, out=tmp_path / "file" / "runs"))
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_divergence_reaches_the_caller_and_finished_folds_stay(run, monkeypatch):
+    def diverge(*positional, **named):
+        raise Divergence("epoch 1, step 2: the expression loss is nan")
+
+    original = sys.modules["eifn.crossval"].train_stage_two
+    calls = []
+
+    def train(*positional, **named):
+        calls.append(1)
+        return (original if len(calls) <= 3 else diverge)(*positional, **named)
+
+    monkeypatch.setattr("eifn.crossval.train_stage_two", train)
+    with pytest.raises(Divergence, match="expression loss is nan"):
+        here(run)
+    folder = run.out / "tiny" / "tiny" / "eifn" / "seed-0"
+    assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-00", "fold-01", "fold-02"]
+    monkeypatch.undo()
+    here(run)
+    assert len(list(folder.glob("fold-*/predictions.csv"))) == 10
+    assert not list(folder.glob(".fold-??"))
+
+
+def test_one_at_a_time_works_on_a_fold(run, monkeypatch):
+    """Another command that holds a fold is waited for; its work is then found done."""
+    run = replace(run, stage_one=None)
+    here(run)
+    folder = run.out / "tiny" / "tiny" / "eifn" / "seed-0"
+    (piece,) = (piece for piece in plan(run) if piece.fold == 5)
+    aside = folder / "aside"
+    piece.folder.rename(aside)
+    monkeypatch.setattr("eifn.crossval.train_stage_two", lambda *a, **k: pytest.fail("trained again"))
+    with ThreadPoolExecutor(1) as executor:
+        with FileLock(folder / ".fold-05.lock"):
+            waiting = executor.submit(carry_out, piece)
+            time.sleep(0.3)
+            assert not waiting.done()
+            aside.rename(piece.folder)
+        waiting.result(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_pool_of_processes_gives_the_same(run):
+    """Threads differ (one a worker), so the sums may round differently; the answers may not."""
+    here(run)
+    with local_pool(2) as pool:
+        crossval([replace(run, out=run.out.with_name("pool"))], pool)
+    ours, theirs = (sorted(out.rglob("predictions.csv")) for out in (run.out, run.out.with_name("pool")))
+    assert len(ours) == len(theirs) == 10
+    for one, other in zip(ours, theirs, strict=True):
+        pd.testing.assert_frame_equal(read_predictions(one), read_predictions(other), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_error_crosses_from_a_worker_process(run):
+    missing = replace(run, recipe=replace(run.recipe, weights="missing.safetensors"))
+    with local_pool(1) as pool, pytest.raises(WeightsError, match=r"missing\.safetensors: no such file"):
+        crossval([missing], pool)
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from eifn.crossval import Run, crossval, local_pool
+from eifn.network import Variant
+from eifn.training import Preset
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    for key in ("database", "stage_one", "out"):
+        given[key] = Path(given[key])
+    run = Run(**given | {"recipe": Preset(**given["recipe"]), "variant": Variant(given["variant"])})
+    with local_pool(2) as pool:
+        crossval([run], pool)
+"""
+
+
+def _children(process):
+    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in table.splitlines()]
+    found, todo = set(), {process}
+    while todo:
+        todo = {pid for pid, parent in pairs if parent in todo} - found
+        found |= todo
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("ps"), reason="needs ps")
+def test_a_killed_run_resumes_to_the_same_bytes(run, tmp_path):
+    run = replace(run, recipe=replace(run.recipe, stage_two_epochs=8))
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT)
+
+    def start(out):
+        given = {key: str(value) for key, value in vars(run).items()} | {"seed": 0, "out": str(out)}
+        given["recipe"] = vars(run.recipe)
+        command = [sys.executable, str(script), json.dumps(given)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    assert start(quiet).wait(timeout=300) == 0
+    kills = 0
+    for wanted in (0, 5):  # after so many folds
+        process = start(killed)
+        workers = set()
+        while len(list(killed.rglob("fold-*/provenance.json"))) <= wanted and process.poll() is None:
+            workers |= _children(process.pid)
+            time.sleep(0.02)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait(timeout=60)
+        deadline = time.monotonic() + 30
+        while any(_alive(worker) for worker in workers):
+            assert time.monotonic() < deadline, "workers outlive the process that was killed"
+            time.sleep(0.1)
+    assert kills
+    assert start(killed).wait(timeout=300) == 0
+    assert contents(killed) == contents(quiet)
+
+
+def _alive(pid):
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        status = Path(f"/proc/{pid}/stat")
+        return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
