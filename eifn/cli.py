@@ -19,7 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from eifn.crossval import Run, RunError, check_writable, crossval, local_pool, read_provenance
+from eifn.crossval import Run, RunError, check_writable, crossval, local_pool, read_fold
 from eifn.database import DatabaseError, read_database
 from eifn.extractor import WeightsError
 from eifn.folds import FoldError, subject_folds
@@ -29,7 +29,6 @@ from eifn.results import (
     ResultsError,
     confusion_matrix,
     expressions_of,
-    read_predictions,
     summarize,
     tabulate,
 )
@@ -70,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.command(options)
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
@@ -240,7 +240,7 @@ def _stage_one(options: argparse.Namespace) -> Path | None:
 
 def _train(options: argparse.Namespace) -> None:
     recipe, other = _recipe(options), _stage_one(options)
-    database = read_database(options.database)
+    database, other = read_database(options.database), other and read_database(other)
     rows, test = np.arange(len(database)), None
     if options.fold is not None:
         rows, test = subject_folds(database.subjects, folds=FOLDS)[options.fold].rows(database)
@@ -272,7 +272,7 @@ def _train(options: argparse.Namespace) -> None:
         if other is not None:
             start = train_stage_one(
                 trainer,
-                read_database(other),
+                other,
                 variant=options.variant,
                 preset=recipe,
                 seed=options.seed,
@@ -346,11 +346,9 @@ def _show(folders: Iterable[Path], options: argparse.Namespace) -> None:
     """Print what the folds in some folders, one a run, amount to."""
     outcomes = []
     for folder in folders:
-        folds = sorted(file.parent for file in folder.glob("fold-*/provenance.json"))
-        settings = read_provenance(folds[0])["settings"]
-        predictions = pd.concat(
-            [read_predictions(fold / "predictions.csv") for fold in folds], ignore_index=True
-        )
+        folds = [read_fold(file.parent) for file in sorted(folder.glob("fold-*/provenance.json"))]
+        settings = folds[0][0]
+        predictions = pd.concat([predictions for _, predictions in folds], ignore_index=True)
         outcomes.append(
             {
                 "folder": folder.as_posix(),

@@ -35,6 +35,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from filelock import FileLock
 from lightning_fabric import Fabric
@@ -46,7 +47,7 @@ from eifn.database import FaceDatabase, read_database
 from eifn.folds import Rule, subject_folds
 from eifn.network import Variant
 from eifn.paper import FOLDS
-from eifn.results import tabulate, write_predictions
+from eifn.results import read_predictions, tabulate, write_predictions
 from eifn.training import (
     Epoch,
     Preset,
@@ -125,10 +126,7 @@ class Piece:
                 f"{self.folder}: was made with other settings ({differing}); "
                 "choose another --out, or remove that folder"
             )
-        return all(
-            (self.folder / file).is_file() and _sha256(self.folder / file) == sha256
-            for file, sha256 in provenance["sha256"].items()
-        )
+        return not _damaged(self.folder, provenance)
 
     def shown(self) -> int:
         """How many images it has trained on so far."""
@@ -275,65 +273,74 @@ def carry_out(piece: Piece) -> None:
 
     Raises: see `crossval`.
     """
-    run = piece.run
     piece.folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(piece.folder.with_name(f".{piece.folder.name}.lock")):
         if piece.finished():
             return
         shutil.rmtree(piece.scratch, ignore_errors=True)  # of a process that was killed
         piece.scratch.mkdir()
-        started, clock = datetime.now(UTC), time.monotonic()
-        trainer = Trainer(Fabric(accelerator=run.accelerator, devices=1, precision=run.recipe.precision))
-        with history_file(piece.scratch / "history.csv") as after_epoch:
-            if piece.fold is None:
-                model = train_stage_one(
-                    trainer,
-                    read_database(run.stage_one),
-                    variant=run.variant,
-                    preset=run.recipe,
-                    seed=run.seed,
-                    after_epoch=after_epoch,
-                )
-                save_model(model, piece.scratch / "model.safetensors")
-            else:
-                faces = read_database(run.database)
-                fold = subject_folds(faces.subjects, folds=FOLDS, rule=run.rule)[piece.fold]
-                train, test = fold.rows(faces)
-                model = train_stage_two(
-                    trainer,
-                    faces,
-                    train,
-                    start=None if piece.start is None else load_model(piece.start),
-                    variant=run.variant,
-                    preset=run.recipe,
-                    seed=derive_seed(run.seed, piece.fold),
-                    after_epoch=after_epoch,
-                )
-                predictions = tabulate(
-                    faces.table.iloc[test],
-                    trainer.predict(model, faces.frames[test]),
-                    expressions=faces.expressions,
-                    fold=piece.fold,
-                )
-                write_predictions(piece.scratch / "predictions.csv", predictions)
-        provenance = {
-            "settings": piece.settings,
-            "sha256": {file.name: _sha256(file) for file in sorted(piece.scratch.iterdir())},
-            "made": {
-                "started": started.isoformat(timespec="seconds"),
-                "seconds": round(time.monotonic() - clock, 1),
-                "device": _device_name(trainer.fabric.device),
-                "threads": torch.get_num_threads(),
-                "platform": platform.platform(),
-                "versions": {
-                    "python": platform.python_version(),
-                    **{name: metadata.version(name) for name in ("torch", "torchvision", "numpy")},
-                },
-            },
-        }
-        (piece.scratch / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
+        try:
+            _make(piece)
+        except BaseException:
+            shutil.rmtree(piece.scratch, ignore_errors=True)
+            raise
         shutil.rmtree(piece.folder, ignore_errors=True)  # a damaged one
         piece.scratch.rename(piece.folder)
+
+
+def _make(piece: Piece) -> None:
+    """Train a piece and write it to its scratch folder."""
+    run = piece.run
+    started, clock = datetime.now(UTC), time.monotonic()
+    trainer = Trainer(Fabric(accelerator=run.accelerator, devices=1, precision=run.recipe.precision))
+    with history_file(piece.scratch / "history.csv") as after_epoch:
+        if piece.fold is None:
+            model = train_stage_one(
+                trainer,
+                read_database(run.stage_one),
+                variant=run.variant,
+                preset=run.recipe,
+                seed=run.seed,
+                after_epoch=after_epoch,
+            )
+            save_model(model, piece.scratch / "model.safetensors")
+        else:
+            faces = read_database(run.database)
+            fold = subject_folds(faces.subjects, folds=FOLDS, rule=run.rule)[piece.fold]
+            train, test = fold.rows(faces)
+            model = train_stage_two(
+                trainer,
+                faces,
+                train,
+                start=None if piece.start is None else load_model(piece.start),
+                variant=run.variant,
+                preset=run.recipe,
+                seed=derive_seed(run.seed, piece.fold),
+                after_epoch=after_epoch,
+            )
+            predictions = tabulate(
+                faces.table.iloc[test],
+                trainer.predict(model, faces.frames[test]),
+                expressions=faces.expressions,
+                fold=piece.fold,
+            )
+            write_predictions(piece.scratch / "predictions.csv", predictions)
+    provenance = {
+        "settings": piece.settings,
+        "sha256": {file.name: _sha256(file) for file in sorted(piece.scratch.iterdir())},
+        "made": {
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 1),
+            "device": _device_name(trainer.fabric.device),
+            "threads": torch.get_num_threads(),
+            "platform": platform.platform(),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: metadata.version(name) for name in ("torch", "torchvision", "numpy")},
+            },
+        },
+    }
+    (piece.scratch / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n", "utf-8")
 
 
 @contextlib.contextmanager
@@ -367,6 +374,19 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     return provenance
 
 
+def read_fold(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The settings of a finished fold, and its predictions (see `eifn.results`).
+
+    Raises:
+        RunError: not a finished fold, or a file of it is damaged.
+        ResultsError: it holds impossible predictions.
+    """
+    provenance = read_provenance(folder)
+    for file in _damaged(folder, provenance):
+        raise RunError(f"{folder / file}: missing or damaged; the command that made it makes it again")
+    return provenance["settings"], read_predictions(folder / "predictions.csv")
+
+
 @contextlib.contextmanager
 def local_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes on this machine, which share its cores and end when this one does, however it ends."""
@@ -392,6 +412,15 @@ def _start_worker(threads: int) -> None:
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)
+
+
+def _damaged(folder: Path, provenance: dict[str, Any]) -> list[str]:
+    """The files that are not what they were when the piece was made."""
+    return [
+        file
+        for file, sha256 in provenance["sha256"].items()
+        if not (folder / file).is_file() or _sha256(folder / file) != sha256
+    ]
 
 
 def _identity(faces: FaceDatabase) -> dict[str, str]:

@@ -204,6 +204,7 @@ def test_divergence_reaches_the_caller_and_finished_folds_stay(run, monkeypatch)
         here(run)
     folder = run.out / "tiny" / "tiny" / "eifn" / "seed-0"
     assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-00", "fold-01", "fold-02"]
+    assert not list(folder.glob(".fold-??"))  # nothing half-written
     monkeypatch.undo()
     here(run)
     assert len(list(folder.glob("fold-*/predictions.csv"))) == 10
@@ -315,3 +316,21 @@ def _alive(pid):
         status = Path(f"/proc/{pid}/stat")
         return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+@pytest.mark.parametrize("when", ["history", "provenance"])
+def test_a_full_disk_leaves_no_half_fold(run, monkeypatch, when):
+    def full(*positional, **named):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if when == "history":
+            patch.setattr("eifn.crossval.write_predictions", full)
+        else:
+            patch.setattr("eifn.crossval.json.dumps", full)
+        with pytest.raises(OSError, match="No space left"):
+            here(run)
+    assert not [path for path in run.out.rglob("*") if path.is_file() and path.name == "predictions.csv"]
+    assert not [path for path in run.out.rglob(".fold-*") if path.is_dir()]
+    here(run)
+    assert len(list(run.out.rglob("fold-*/predictions.csv"))) == 10
