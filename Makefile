@@ -35,12 +35,13 @@ help:
 book: _build/book.stamp
 	@echo 'The book: file://$(CURDIR)/_build/html/book/intro.html'
 
+# One thread a test process: two of two threads each, on two cores, take three times as long.
 test: lint book
-	"$(BIN)/python" -m pytest -n auto
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto
 	$(if $(NOTEBOOKS),"$(BIN)/python" -m pytest --nbval --nbval-cell-timeout=120 -n 2 --dist loadscope $(NOTEBOOKS))
 
 test-quick: lint
-	"$(BIN)/python" -m pytest -n auto -m 'not slow and not browser'
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto -m 'not slow and not browser'
 
 lint: environment
 	"$(BIN)/ruff" check .

@@ -22,6 +22,8 @@ from eifn.network import Variant
 from eifn.results import read_predictions
 from eifn.training import Divergence, load_model
 
+pytestmark = pytest.mark.slow  # each trains ten folds, if tiny ones
+
 
 @pytest.fixture
 def run(make_database, tiny, tmp_path):
@@ -229,7 +231,6 @@ def test_one_at_a_time_works_on_a_fold(run, monkeypatch):
         waiting.result(timeout=30)
 
 
-@pytest.mark.slow
 def test_a_pool_of_processes_gives_the_same(run):
     """Threads differ (one a worker), so the sums may round differently; the answers may not."""
     here(run)
@@ -241,7 +242,6 @@ def test_a_pool_of_processes_gives_the_same(run):
         pd.testing.assert_frame_equal(read_predictions(one), read_predictions(other), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_an_error_crosses_from_a_worker_process(run):
     missing = replace(run, recipe=replace(run.recipe, weights="missing.safetensors"))
     with local_pool(1) as pool, pytest.raises(WeightsError, match=r"missing\.safetensors: no such file"):
@@ -275,7 +275,6 @@ def _children(process):
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("ps"), reason="needs ps")
 def test_a_killed_run_resumes_to_the_same_bytes(run, tmp_path):
     run = replace(run, recipe=replace(run.recipe, stage_two_epochs=8))
