@@ -404,7 +404,7 @@ UNSAID = (
         question="Which part of the other database is used?",
         chosen="all of its subjects: none of them is tested, so one pre-training serves all folds",
         alternatives=("the training set of a fold",),
-        where="eifn.training",
+        where="eifn.training:train_stage_one",
     ),
     Unsaid(
         topic="views of the first stage",

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from eifn import paper
+from eifn.training import PRESETS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -104,6 +105,14 @@ def test_readme_names_commands_that_exist():
     assert linked
     for file in linked:
         assert (ROOT / file).exists(), file
+
+
+def test_the_example_of_the_readme_runs(make_database, tiny, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(make_database("synth-ck").parents[1])
+    monkeypatch.setitem(PRESETS, "laptop", tiny)
+    exec(code, {})
+    assert re.fullmatch(r"frames of unseen people: [01]\.\d+\n", capsys.readouterr().out)
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
