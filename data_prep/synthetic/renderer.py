@@ -18,7 +18,7 @@ from data_prep.align import LEFT_PUPIL, RIGHT_PUPIL
 from data_prep.synthetic.action_units import UNITS
 from eifn.database import SIZE
 
-SKIN = ((0.93, 0.74, 0.63), (0.84, 0.63, 0.49), (0.70, 0.49, 0.36), (0.52, 0.34, 0.24), (0.33, 0.21, 0.15))
+SKIN = ((0.93, 0.74, 0.63), (0.84, 0.63, 0.49), (0.70, 0.49, 0.36), (0.55, 0.37, 0.27), (0.42, 0.28, 0.21))
 HAIR = ((0.05, 0.04, 0.04), (0.19, 0.12, 0.08), (0.38, 0.26, 0.15), (0.62, 0.49, 0.30))
 IRIS = ((0.17, 0.09, 0.05), (0.28, 0.20, 0.10), (0.30, 0.36, 0.27), (0.33, 0.45, 0.55))
 """sRGB colors from dark to light or, for skin, from no melanin to much."""
@@ -146,7 +146,7 @@ class _Faces:
         image = self._glasses(image)
         image = self._surroundings(image, lit, inside)
         image = functional.avg_pool2d(image * self.light[:, 4:, None, None], SAMPLES)
-        return image.clamp(0, 1).pow(1 / 1.15).permute(0, 2, 3, 1).contiguous()
+        return image.clamp(0, 1).pow(0.8).permute(0, 2, 3, 1).contiguous()
 
     def _outline(self) -> Tensor:
         """Half the width of the head at each height."""
@@ -264,7 +264,7 @@ class _Faces:
         x, y, v = self.x, self.y, self.v
         center = torch.hypot(self.ax - 0.5, y + 0.005)
         ball = _over(
-            _solid(0.84, 0.81, 0.78).expand_as(image),
+            _solid(0.78, 0.75, 0.73).expand_as(image),
             _palette(IRIS, self.a["iris_shade"]),
             _cover(0.098 - center, self.pixel),
         )
@@ -293,8 +293,8 @@ class _Faces:
         upper = upper * _step((1.05 - m) / 0.25)
         lower = _cover(y - a["mouth_height"] - 0.9 * self.drop - 0.06 + 0.02 * m.square(), self.pixel)
         lower = lower * (mean[16] + mean[25] * 0.3 + mean[20] * 0.4).clamp(0, 1) * _step((0.9 - m) / 0.3)
-        cavity = _over(_solid(0.13, 0.04, 0.04).expand_as(image), _solid(0.80, 0.77, 0.70), upper)
-        cavity = _over(cavity, _solid(0.66, 0.63, 0.57), lower)
+        cavity = _over(_solid(0.13, 0.04, 0.04).expand_as(image), _solid(0.74, 0.71, 0.65), upper)
+        cavity = _over(cavity, _solid(0.60, 0.57, 0.52), lower)
         # Little light enters a narrow gap.
         light = (0.35 + 0.65 * ((self.lower_edge - self.upper_edge) / 0.12).clamp(0, 1)) * _deep(lit)
         gap = _cover(y - self.upper_edge, self.pixel) * _cover(self.lower_edge - y, self.pixel) * (m < 1)
