@@ -62,6 +62,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     london_set.set_defaults(prepare=_prepare_london_set)
 
+    ck_plus = sources.add_parser(
+        "ck-plus",
+        help="327 sequences of 118 people. Needs a signed agreement with its owners",
+        description="Prepare CK+ (Lucey et al., 2010): the last three frames of every labelled sequence. Ask "
+        "its owners for it (http://www.pitt.edu/~emotion/ck-spread.htm) and unpack cohn-kanade-images, "
+        "Emotion and Landmarks in one folder, the --source. What is made of it may not be passed on either.",
+    )
+    ck_plus.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with cohn-kanade-images, Emotion and Landmarks",
+    )
+    ck_plus.set_defaults(prepare=_prepare_ck_plus)
+
     synthetic = sources.add_parser(
         "synthetic",
         help="drawn faces, for trying everything out and for the book. Needs nothing",
@@ -76,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     synthetic.set_defaults(prepare=_prepare_synthetic)
 
-    for source, example in ((london_set, "data/london"), (synthetic, "data/synth-ck")):
+    examples = {london_set: "data/london", ck_plus: "data/ck-plus", synthetic: "data/synth-ck"}
+    for source, example in examples.items():
         source.add_argument(
             "--out", type=Path, required=True, metavar="DIR", help=f"the database to write, e.g. {example}"
         )
@@ -88,6 +105,12 @@ def _prepare_london_set(options: argparse.Namespace) -> None:
     from data_prep.london_set import prepare_london_set
 
     prepare_london_set(options.source, options.out)
+
+
+def _prepare_ck_plus(options: argparse.Namespace) -> None:
+    from data_prep.ck_plus import prepare_ck_plus
+
+    prepare_ck_plus(options.source, options.out)
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> None:
