@@ -62,6 +62,14 @@ class EIFN(nn.Module):
         self.variant = Variant(variant)
         self.identity_extractor = Extractor(width=width)
         self.expression_extractor = Extractor(width=width)
+        self.replace_heads(subjects, expressions)
+
+    def replace_heads(self, subjects: int, expressions: int) -> None:
+        """New heads, freshly initialized, for another database (between the two stages).
+
+        All but the extractors is replaced. Fully connected layers that have learned to tell other people
+        apart give embeddings so long that the first steps of a new classifier can wreck the identity branch.
+        """
         channels = self.identity_extractor.channels
         self.identity_layers = nn.Sequential(
             nn.Flatten(),
@@ -69,11 +77,6 @@ class EIFN(nn.Module):
             nn.ReLU(),
             nn.Linear(channels, channels),
         )
-        self.replace_classifiers(subjects, expressions)
-
-    def replace_classifiers(self, subjects: int, expressions: int) -> None:
-        """New linear classifiers, freshly initialized, for another database (between the two stages)."""
-        channels = self.identity_extractor.channels
         self.identity_classifier = nn.Linear(channels, subjects)
         self.expression_classifier = nn.Linear(channels * channels, expressions)
         # The fused vector has length 1, so this starts the logits at unit variance; PyTorch's default would

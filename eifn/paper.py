@@ -395,9 +395,16 @@ UNSAID = (
     Unsaid(
         topic="between the stages",
         question="What of the pre-trained network cannot be kept, with other subjects and other expressions?",
-        chosen="both classifiers and the centers are replaced; the two fully connected layers are kept",
-        alternatives=("the fully connected layers are replaced too", "only the extractors are kept"),
-        where="eifn.network:EIFN.replace_classifiers",
+        chosen="only the extractors are kept: classifiers, fully connected layers and centers start anew",
+        alternatives=("the fully connected layers are kept too",),
+        where="eifn.network:EIFN.replace_heads",
+    ),
+    Unsaid(
+        topic="gradient clipping",
+        question="Is a very long gradient shortened?",
+        chosen="no (preset `paper`)",
+        alternatives=("to a length of 10 (preset `laptop`, which starts from scratch and diverged without)",),
+        where="eifn.training:PRESETS",
     ),
     Unsaid(
         topic="subjects of the first stage",

@@ -58,6 +58,8 @@ class Preset:
     """Pre-training on the other database, at the initial rate throughout."""
     stage_two_epochs: int
     """Fine-tuning; the rate is divided by 10 after every 20."""
+    clip: float | None
+    """Shorten a gradient that is longer than this, over all parameters together; None never does."""
     precision: str
     """Fabric's name of the number format, e.g. `"bf16-mixed"`."""
 
@@ -69,6 +71,7 @@ PRESETS = {
         views=VIEWS,
         stage_one_epochs=20,
         stage_two_epochs=60,
+        clip=None,
         precision="bf16-mixed",
     ),
     "laptop": Preset(
@@ -77,6 +80,7 @@ PRESETS = {
         views=1,
         stage_one_epochs=60,
         stage_two_epochs=60,
+        clip=10,
         precision="32-true",
     ),
 }
@@ -122,6 +126,7 @@ class Trainer:
         epochs: int,
         drop_every: int | None,
         views: int,
+        clip: float | None,
         seed: int,
         after_epoch: Callable[[Epoch], None] = lambda epoch: None,
     ) -> None:
@@ -135,6 +140,7 @@ class Trainer:
             epochs: how many.
             drop_every: divide the learning rate by 10 after every so many epochs; None keeps it.
             views: how many of the 14 views of each image an epoch shows.
+            clip: the greatest length of a gradient; a longer one is shortened. None leaves all as they are.
             seed: decides the order of the images and their views.
             after_epoch: called with what each epoch was like.
 
@@ -174,6 +180,9 @@ class Trainer:
                 )
                 share = len(index) / size  # of this rank in the mean over the joint batch
                 fabric.backward(loss.total * share * fabric.world_size)  # DDP divides by the ranks
+                if clip is not None:
+                    # One that is not finite is left for `_check_finite`, which knows the term.
+                    fabric.clip_gradients(network, optimizer, max_norm=clip, error_if_nonfinite=False)
                 optimizer.step()
                 optimizer.zero_grad()
                 if weights.identity:
@@ -245,6 +254,7 @@ def train_stage_one(
         epochs=preset.stage_one_epochs,
         drop_every=None,
         views=preset.views,
+        clip=preset.clip,
         seed=seed,
         after_epoch=after_epoch,
     )
@@ -268,7 +278,7 @@ def train_stage_two(
         trainer: the device.
         database: the database of interest.
         rows: indices of the training frames; their subjects become the identity classes.
-        start: the model of stage one, which is changed in place: it gets new classifiers and keeps the rest;
+        start: the model of stage one, which is changed in place: it gets new heads and keeps its extractors;
             None trains a new model, without a stage one.
         variant: of the new model; that of `start` if there is one.
         preset: the size of it all.
@@ -286,7 +296,7 @@ def train_stage_two(
         model = start
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model.replace_classifiers(*_classes(database, rows))
+            model.replace_heads(*_classes(database, rows))
     trainer.fit(
         model,
         database,
@@ -295,6 +305,7 @@ def train_stage_two(
         epochs=preset.stage_two_epochs,
         drop_every=paper.LEARNING_RATE_STEP,
         views=preset.views,
+        clip=preset.clip,
         seed=seed,
         after_epoch=after_epoch,
     )

@@ -10,7 +10,13 @@ from eifn.training import Preset
 def tiny():
     """A preset whose training takes seconds for ten folds."""
     return Preset(
-        width=1 / 64, weights="none", views=1, stage_one_epochs=1, stage_two_epochs=2, precision="32-true"
+        width=1 / 64,
+        weights="none",
+        views=1,
+        stage_one_epochs=1,
+        stage_two_epochs=2,
+        clip=None,
+        precision="32-true",
     )
 
 
