@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from eifn import paper
+from eifn.cli import main
 from eifn.training import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +114,18 @@ def test_the_example_of_the_readme_runs(make_database, tiny, monkeypatch, capsys
     monkeypatch.setitem(PRESETS, "laptop", tiny)
     exec(code, {})
     assert re.fullmatch(r"frames of unseen people: [01]\.\d+\n", capsys.readouterr().out)
+
+
+def test_the_readme_quotes_the_recorded_run(capsys):
+    assert main(["report", str(ROOT / "results" / "laptop" / "london"), "--json"]) == 0
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for run in json.loads(capsys.readouterr().out)["runs"]:
+        of = run["sequence"]
+        assert run["folds"] == 10
+        title = {"efn": "EFN", "eifn-star": r"EIFN\*", "eifn": "EIFN"}[run["variant"]]
+        low, high = (f"{100 * bound:.1f}" for bound in of["interval"])
+        row = f"| {title} | {100 * of['accuracy']:.1f} % ({of['correct']}) | {low} to {high} | "
+        assert row + f"{100 * of['fold_mean']:.1f} ± {100 * of['fold_sd']:.1f} |" in readme
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
