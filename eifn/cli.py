@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         options.command(options)
+    except BrokenPipeError:  # `eifn report | head`: enough was read
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
