@@ -1,8 +1,7 @@
-"""Draws faces: a relief with the person's anatomy, moved by action units, lit and colored. No model files.
+"""Draws faces: the relief of `geometry`, colored and lit. No model files.
 
-The face is a height z over the plane (x, y) of the image: a rounded head with bumps and valleys. Action units
-move the bumps, and the curves of brows, lids and lips. Shading comes from the slopes of the relief; skin,
-hair, eyes and mouth are layers of color over it, each with a soft edge.
+Light follows the slopes of the relief, casts shadows on it and dims its hollows; skin, hair, eyes and mouth
+are layers of color over it, each with a soft edge. Colors are mixed in linear light and become sRGB at the end.
 """
 
 from __future__ import annotations
@@ -15,19 +14,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from data_prep.align import LEFT_PUPIL, RIGHT_PUPIL
-from data_prep.synthetic.action_units import UNITS
+from data_prep.synthetic import geometry
+from data_prep.synthetic.geometry import Geometry, bump, hill, image_to_face, smooth_step
 from eifn.database import SIZE
 
-SKIN = ((0.93, 0.74, 0.63), (0.84, 0.63, 0.49), (0.70, 0.49, 0.36), (0.55, 0.37, 0.27), (0.42, 0.28, 0.21))
-HAIR = ((0.05, 0.04, 0.04), (0.19, 0.12, 0.08), (0.38, 0.26, 0.15), (0.62, 0.49, 0.30))
-IRIS = ((0.17, 0.09, 0.05), (0.28, 0.20, 0.10), (0.30, 0.36, 0.27), (0.33, 0.45, 0.55))
+SKIN = (
+    (0.92, 0.75, 0.65),
+    (0.87, 0.67, 0.55),
+    (0.79, 0.58, 0.43),
+    (0.64, 0.43, 0.30),
+    (0.46, 0.29, 0.20),
+    (0.31, 0.19, 0.14),
+)
+HAIR = ((0.06, 0.05, 0.05), (0.22, 0.14, 0.10), (0.42, 0.27, 0.16), (0.70, 0.55, 0.34))
+IRIS = ((0.20, 0.11, 0.07), (0.34, 0.23, 0.13), (0.36, 0.42, 0.33), (0.42, 0.55, 0.66))
 """sRGB colors from dark to light or, for skin, from no melanin to much."""
 
-SAMPLES = 2
-"""Along each side of a pixel, against jagged edges."""
+PUPILS = RIGHT_PUPIL[0] - LEFT_PUPIL[0]
+"""Pixels of a 64 x 64 frame between the pupils."""
 
-CHUNK = 8
-"""Faces at a time: as many as fit the cache of a processor."""
+CHUNK = 16
+"""Faces of 64 x 64 at a time: about as many as fit the cache of a processor."""
 
 
 def render(
@@ -49,22 +56,40 @@ def render(
             the distance between the pupils, (N, 5). All zero puts the pupils where alignment does.
         light: its direction right, up and to the viewer, its share of ambient light, and its color red,
             green, blue, (N, 7).
-        texture: a seed of each person's skin, int (N,).
+        texture: a seed of each person's skin and hair, int (N,).
         size: of the images, in pixels.
 
     Returns:
         sRGB of 0 to 1, float32 (N, size, size, 3).
     """
-    faces = []
-    for start in range(0, len(units), CHUNK):
-        part = slice(start, start + CHUNK)
-        tensors = {name: _tensor(value[part]) for name, value in anatomy.items()}
-        of = [_tensor(values[part]) for values in (units, pose, light)]
-        faces.append(_Faces(tensors, *of, texture[part], size).draw())
+    faces, chunk = [], max(1, CHUNK * SIZE**2 // size**2)
+    with torch.inference_mode():
+        for start in range(0, len(units), chunk):
+            part = slice(start, start + chunk)
+            tensors = {name: _tensor(value[part]) for name, value in anatomy.items()}
+            of = [_tensor(values[part]) for values in (units, pose, light)]
+            faces.append(_Picture(tensors, *of, texture[part], size).draw())
     return torch.cat(faces).numpy()
 
 
-class _Faces:
+def landmarks(
+    anatomy: Mapping[str, np.ndarray], units: np.ndarray, *, pose: np.ndarray, size: int = SIZE
+) -> np.ndarray:
+    """Where the landmarks of a batch of faces are in the pictures that `render` draws of them.
+
+    Args:
+        anatomy, units, pose, size: as for `render`.
+
+    Returns:
+        (x, y) in pixels, pixel centers at integers, float32 (N, len(geometry.LANDMARKS), 2).
+    """
+    tensors = {name: _tensor(value) for name, value in anatomy.items()}
+    places = geometry.landmarks(tensors, _tensor(units), _tensor(pose)).numpy()
+    middle = np.add(LEFT_PUPIL, RIGHT_PUPIL) / 2
+    return ((places * PUPILS + middle + 0.5) * (size / SIZE) - 0.5).astype(np.float32)
+
+
+class _Picture:
     """A batch of faces and the grid of samples that they are drawn on.
 
     Every map is (N, H, W) or broadcasts to it; colors are (N, 3, H, W). Right is right in the image.
@@ -79,258 +104,287 @@ class _Faces:
         texture: np.ndarray,
         size: int,
     ) -> None:
-        self.a, self.light, self.texture, self.fine = anatomy, light, texture, size * SAMPLES
-        self.pixel = SIZE / size / (RIGHT_PUPIL[0] - LEFT_PUPIL[0])  # its width on the face
-        self.x, self.y = _grid(self.fine, pose)
-        self.ax = self.x.abs()
-        self.direction = functional.normalize(light[:, :3], dim=1)[
-            ..., None, None
-        ]  # (N, 3, 1, 1); up is positive
-        right = torch.sigmoid(self.x / 0.05)  # how far a point belongs to the right
-        self.au = {
-            unit: units[:, 0, i, None, None] * (1 - right) + units[:, 1, i, None, None] * right
-            for i, unit in enumerate(UNITS)
-        }
-        self.mean = {
-            unit: units[:, :, i].mean(1)[:, None, None] for i, unit in enumerate(UNITS)
-        }  # of both sides
-        self._move_brows_and_lids()
-        self._move_mouth()
-
-    def _move_brows_and_lids(self) -> None:
-        a, au, ax = self.a, self.au, self.ax
-        self.u = u = (ax - 0.17) / 0.62  # along the brow, from its inner to its outer end
-        self.inner, outer = (1 - u).clamp(0, 1), u.clamp(0, 1)
-        brow = -a["brow_height"] - a["brow_arch"] * (1 - (1.6 * u - 1).square()) + 0.05 * outer * u
-        brow = brow - self.inner.square() * 0.13 * au[1] - outer * 0.12 * au[2]
-        self.brow = brow + 0.10 * au[4] * (0.5 + 0.5 * self.inner) + 0.04 * au[9] * self.inner
-
-        self.v = (ax - 0.5) / a["eye_width"]  # along the eye, -1 at its inner corner, 1 at the outer one
-        self.almond = (1 - self.v.square()).clamp(0)
-        tilt = -a["eye_tilt"] * self.v
-        above = a["eye_opening"] + 0.065 * au[5] - 0.022 * au[7] - 0.020 * au[6] - 0.02 * au[9]
-        below = 0.078 - 0.034 * au[7] - 0.030 * au[6] + 0.012 * au[5]
-        self.upper_lid = tilt - self.almond.sqrt() * 0.5 * (1 + self.almond) * above.clamp(0.012)
-        self.lower_lid = tilt + self.almond * below.clamp(0.015)
-
-    def _move_mouth(self) -> None:
-        a, au, mean, x, y = self.a, self.au, self.mean, self.x, self.y
-        # The jaw takes everything below the mouth with it.
-        self.drop = 0.17 * mean[26] + 0.36 * mean[27]
-        self.lower = y - self.drop * _step((y - a["mouth_height"]) / (a["chin"] - a["mouth_height"]))
-
-        half = a["mouth_width"] + 0.10 * au[12] + 0.09 * au[20] + 0.02 * au[15]
-        self.half = half - 0.10 * mean[27] - 0.05 * mean[26] - 0.05 * mean[23] - 0.03 * au[14]
-        self.m = self.ax / self.half  # along the mouth, 1 at its corner
-        bow = (1 - self.m.square()).clamp(0)
-        corner = a["mouth_tilt"] - 0.15 * au[12] + 0.12 * au[15] - 0.03 * au[14] + 0.02 * au[20]
-        corner = corner + 0.45 * self.drop  # an open mouth is an oval
-        self.line = a["mouth_height"] + corner * self.m.square() - 0.05 * mean[17] * bow
-        up = 0.020 * mean[25] + 0.105 * mean[10] + 0.03 * mean[12] * mean[25] + 0.02 * mean[27]
-        down = 0.045 * mean[25] + 0.05 * mean[16] + 0.9 * self.drop + 0.05 * mean[12] * mean[25]
-        self.upper_edge = self.line - up * bow
-        self.lower_edge = self.line + down * bow.sqrt()
-        self.thin = 1 - 0.45 * mean[23] - 0.65 * mean[24] - 0.2 * au[12]
-        upper_lip = a["upper_lip"] * (1 - 0.28 * torch.exp(-(x / 0.05).square()))  # with Cupid's bow
-        lower_lip = a["lower_lip"] * (1 + 0.15 * mean[17])
-        self.lip_top = self.upper_edge - upper_lip * self.thin * bow.sqrt() * (0.6 + 0.4 * bow)
-        self.lip_bottom = self.lower_edge + lower_lip * self.thin * bow.sqrt() * (0.5 + 0.5 * bow)
+        self.samples = 2 if size < 2 * SIZE else 1  # along each side of a pixel, against jagged edges
+        self.fine = size * self.samples
+        self.step = SIZE / self.fine / PUPILS  # between samples, on the face
+        self.edge = SIZE / size / PUPILS  # the width of a soft edge: a pixel
+        x, y = image_to_face(*_grid(self.fine, len(units)), pose)
+        self.g = Geometry(anatomy, units, x, y)
+        self.a, self.light = anatomy, light
+        self.sun = functional.normalize(light[:, :3], dim=1)[..., None, None]  # (N, 3, 1, 1); up is positive
+        self.skin = _palette(SKIN, anatomy["melanin"])
+        grey = _solid(0.55, 0.54, 0.53)
+        self.hair = torch.lerp(_palette(HAIR, anatomy["hair_shade"]), grey, anatomy["grey_hair"][:, None])
+        self.noise, self.fine_noise, self.strands = (
+            _noise(texture, kind, self.fine, grids) * scale
+            for kind, grids, scale in (
+                (1, ((9, 9), (24, 24)), 0.7),
+                (2, ((64, 64), (160, 160)), 0.7),
+                (3, ((7, 130), (5, 48)), 0.7),
+            )
+        )
 
     def draw(self) -> Tensor:
         """Layer over layer: (N, size, size, 3)."""
-        inside = self._outline() - self.ax  # > 0 within the outline of the head
-        lit, shine = self._shade(self._relief())
+        inside = self.g.outline() - self.g.ax  # > 0 within the outline of the head
+        z = self.g.relief()
+        lit, shine = self._shade(z)
+        self.around = _blur(lit.mean(1), 0.12, self.step)  # the light on what lies in holes
         image = self._skin(lit, shine)
         image = self._eyes(image, lit)
-        image = self._mouth(image, lit)
-        image = self._glasses(image)
-        image = self._surroundings(image, lit, inside)
-        image = functional.avg_pool2d(image * self.light[:, 4:, None, None], SAMPLES)
-        return image.clamp(0, 1).pow(0.8).permute(0, 2, 3, 1).contiguous()
-
-    def _outline(self) -> Tensor:
-        """Half the width of the head at each height."""
-        a, y = self.a, self.lower
-        below = ((y - 0.15) / (a["chin"] - 0.15)).clamp(0, 1)
-        above = ((0.15 - y) / 1.75).clamp(0, 1)
-        taper = (1 - below.pow(a["jaw"])).clamp(0).sqrt()
-        return a["head_width"] * torch.where(y > 0.15, taper, (1 - above.pow(2.4)).sqrt())
-
-    def _relief(self) -> Tensor:
-        """The height z towards the viewer."""
-        a, au, mean, x, y, ax = self.a, self.au, self.mean, self.x, self.y, self.ax
-        round_ = (1 - (ax / self._outline().clamp(0.05)).square()).clamp(0)
-        reach = torch.where(self.lower > 0.25, a["chin"] - 0.15, 2.2)
-        tall = (1 - ((self.lower - 0.25) / reach).square()).clamp(0)
-        z = 0.95 * (round_ * (0.15 + 0.85 * tall) + 1e-3).sqrt()
-
-        # Cheekbones and brow ridge; the socket, the ball in it, the pouch below.
-        cheek = 0.55 - 0.10 * au[6] - 0.05 * au[12]
-        z = z + (a["cheekbones"] + 0.05 * au[6] + 0.05 * au[12]) * _bump(ax - 0.66, y - cheek, 0.22, 0.20)
-        z = z + a["brow_ridge"] * _bump(ax - 0.42, y - self.brow - 0.06, 0.36, 0.09)
-        z = z - 0.10 * _bump(ax - 0.42, y + 0.03, 0.20, 0.15) + 0.05 * _bump(ax - 0.5, y, 0.16, 0.10)
-        z = z + 0.05 * (au[6] + 0.5 * au[7]) * _bump(ax - 0.5, y - self.lower_lid - 0.07, 0.20, 0.035)
-
-        # The nose: its back rises towards the tip and ends below it; the wings beside.
-        tip = a["nose_length"]
-        along = ((y + 0.12) / (tip + 0.12)).clamp(0, 1)
-        profile = (0.18 + 0.82 * along.pow(1.6)) * _step((tip + 0.15 - y) / 0.24) * _step((y + 0.25) / 0.3)
-        z = z + a["nose_height"] * profile * torch.exp(-(ax / (0.10 + 0.05 * along)).square())
-        wing = tip + 0.03 - 0.045 * au[9] - 0.03 * au[10]
-        z = z + 0.11 * _bump(ax - a["nose_width"], y - wing, 0.065, 0.075)
-
-        # The mouth: the arch of the teeth, the philtrum, the lips, the groove below them; the chin.
-        z = z + 0.07 * _bump(x, y - a["mouth_height"], 0.42, 0.26)
-        philtrum = _step((self.lip_top - y) / 0.04) * _step((y - tip - 0.08) / 0.05)
-        z = z - 0.018 * torch.exp(-(x / 0.035).square()) * philtrum
-        z = z + 0.050 * self.thin * _between(y, self.lip_top, self.upper_edge)
-        z = z + 0.065 * self.thin * _between(y, self.lower_edge, self.lip_bottom)
-        z = z - 0.035 * _bump(x, y - self.lip_bottom - 0.06, 0.22, 0.05)
-        below_lip = self.lower - a["chin"] + 0.27 + 0.07 * mean[17]
-        z = z + (a["chin_bump"] + 0.03 * mean[17]) * _bump(x, below_lip, 0.24, 0.17)
-        ripple = torch.cos(x * 90) * torch.cos(self.lower * 80)
-        z = z + 0.006 * mean[17] * ripple * _bump(x, below_lip, 0.16, 0.12)
-        return z + self._folds()
-
-    def _folds(self) -> Tensor:
-        """Valleys in the skin, which age deepens a little and action units much."""
-        a, au, y, ax, age = self.a, self.au, self.y, self.ax, self.a["age"]
-        # From the wings of the nose around the corners of the mouth.
-        start, tip = a["nose_width"] + 0.06, a["nose_length"]
-        w = (y - tip + 0.02) / (a["mouth_height"] - tip + 0.10)  # along the fold
-        path = start + (self.half + 0.10 - start) * w.clamp(0, 1.2) + 0.05 * au[12]
-        depth = 0.018 * age + 0.042 * au[12] + 0.042 * au[10] + 0.036 * au[9] + 0.015 * au[6]
-        depth = depth * _step((w + 0.1) / 0.3) * _step((1.15 - w) / 0.35)
-        z = depth * (
-            0.6 * torch.exp(-((ax - path - 0.13) / 0.10).square()) - torch.exp(-((ax - path) / 0.05).square())
-        )
-        # Beside and below the corners of the mouth.
-        z = z - 0.05 * au[14] * _bump(ax - self.half - 0.05, y - self.line, 0.045, 0.07)
-        z = z - 0.03 * au[15] * _bump(ax - self.half - 0.02, y - self.line - 0.07, 0.04, 0.07)
-        # Between the brows, across the forehead, over the root of the nose, beside the eyes.
-        z = z - (0.012 * age + 0.050 * au[4]) * _bump(ax - 0.085, y - self.brow - 0.02, 0.028, 0.13)
-        forehead = _step((self.brow - 0.07 - y) / 0.1) * _step((y + 0.98) / 0.2)
-        waves = torch.cos((y - 0.25 * (self.brow + a["brow_height"])) * 42)
-        raised = 0.5 * (au[1] * (0.3 + self.inner) + au[2])
-        z = z + (0.0025 * age + 0.010 * raised.clamp(0, 1)) * waves * forehead
-        z = z + 0.012 * au[9] * torch.cos(y * 75 + 20 * ax) * _bump(ax - 0.09, y - 0.10, 0.10, 0.16)
-        crow = torch.cos((y - 0.05) * 70 / (0.5 + ax)) * _bump(ax - 0.86, y - 0.04, 0.07, 0.16)
-        return z + (0.002 * age + 0.007 * au[6]) * crow
+        image = self._mouth(image)
+        image = self._glasses(image, lit)
+        image = self._surroundings(image, inside)
+        image = functional.avg_pool2d(image * self.light[:, 4:, None, None], self.samples)
+        image = 1 - torch.exp(-1.3 * image.clamp(0))  # as film does: bright places keep some detail
+        return image.pow(1 / 2.2).permute(0, 2, 3, 1).contiguous()
 
     def _shade(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """How much light each point sends back diffusely, and as a shine."""
-        step = 2 * self.pixel / SAMPLES
-        slope_x, slope_y = _difference(z, 2) / step, _difference(z, 1) / step
+        """How much light each point of a relief sends back: in three colors, and as a shine."""
+        slope_x, slope_y = _difference(z, 2) / (2 * self.step), _difference(z, 1) / (2 * self.step)
         length = (slope_x.square() + slope_y.square() + 1).sqrt()
-        across, up, front = self.direction.unbind(1)
+        across, up, front = self.sun.unbind(1)
         facing = (-slope_x * across + slope_y * up + front) / length
-        hollow = (1 + 2.2 * (z - _blur(z, self.fine // 12)).clamp(-0.2, 0.05)).clamp(
-            0.4, 1.1
-        )  # gets less light
+        direct = ((facing + 0.12) / 1.12).clamp(0) * self._shadow(z)
+        hollow = 1 + 1.7 * (z - _blur(z, 0.20, self.step)).clamp(-0.25, 0.04)
+        hollow = hollow + 2.0 * (z - _blur(z, 0.07, self.step)).clamp(-0.10, 0.03)
+        sky = (0.45 + 0.30 * slope_y / length + 0.40 / length) * hollow.clamp(0.25, 1.1)
         ambient = self.light[:, 3, None, None]
-        lit = ambient * (0.65 + 0.35 / length) * hollow + (1 - ambient) * ((facing + 0.15) / 1.15).clamp(0)
-        shine = ((2 * facing / length - front).clamp(0) * (facing > 0)).pow(14)
-        return lit, shine
+        lit = 1.35 * (ambient * sky + (1 - ambient) * direct * 1.08 * (0.5 + 0.5 * hollow.clamp(0.3, 1.1)))
+        # Light that entered the skin leaves it a little further on, red light furthest.
+        soft = _blur(lit, 0.05, self.step)
+        lit = torch.stack([torch.lerp(lit, soft, share) for share in (0.65, 0.35, 0.25)], 1)
+        half_x, half_y, half_z = across, up, front + 1
+        norm = (half_x.square() + half_y.square() + half_z.square()).sqrt()
+        glance = ((-slope_x * half_x + slope_y * half_y + half_z) / length / norm).clamp(0)
+        shine = (0.07 * glance.pow(10) + 0.06 * glance.pow(40)) * (1 - ambient) * direct.clamp(0, 1)
+        return lit, shine * hollow.clamp(0, 1)
+
+    def _shadow(self, z: Tensor) -> Tensor:
+        """0 where the relief itself stands in the light, 1 where it does not."""
+        across, up, front = self.sun.unbind(1)
+        flat = torch.hypot(across, up).clamp(1e-3)
+        shadow = torch.ones_like(z)
+        base = _unit_grid(z.shape[1], len(z))  # (N, H, W, 2)
+        towards = (torch.cat([across, -up], 2) / flat)[:, None]  # (N, 1, 1, 2)
+        for distance in (0.05, 0.09, 0.15, 0.24, 0.36):
+            grid = base + towards * (distance / (self.fine * self.step / 2))
+            there = functional.grid_sample(z[:, None], grid, align_corners=False, padding_mode="border")[:, 0]
+            above = there - z - distance * front / flat
+            shadow = torch.minimum(shadow, 1 - smooth_step((above + 0.01) / (0.03 + 0.25 * distance)))
+        return 0.25 + 0.75 * shadow
 
     def _skin(self, lit: Tensor, shine: Tensor) -> Tensor:
         """Skin with lips, nostrils, brows and beard."""
-        a, x, y, ax = self.a, self.x, self.y, self.ax
-        self.noise = _skin_noise(self.texture, self.fine)
-        self.skin = _palette(SKIN, a["melanin"])
-        self.hair = _palette(HAIR, a["hair_shade"])
-        tip = a["nose_length"]
-        flush = 0.8 * _bump(ax - 0.62, y - 0.55, 0.28, 0.24) + 0.5 * _bump(x, y - tip, 0.16, 0.12)
-        blush = a["redness"] * flush + 0.25 * _bump(ax - 0.5, y - 0.2, 0.25, 0.08)
-        color = self.skin * torch.stack([1 + 0.02 * blush, 1 - 0.11 * blush, 1 - 0.11 * blush], 1)
-        color = color * (1 + 0.03 * self.noise)[:, None]
+        a, g = self.a, self.g
+        x, y, ax = g.x, g.y, g.ax
+        flush = 0.9 * bump(ax - 0.64, y - 0.55, 0.30, 0.26) + 0.8 * bump(x, y - g.tip, 0.18, 0.14)
+        blush = a["redness"] * flush + 0.35 * bump(ax - 0.5, y - 0.02, 0.32, 0.13) + 0.25 * self.noise
+        blush = blush + 0.3 * bump(x, y - a["chin"] + 0.25, 0.3, 0.2)
+        color = self.skin * torch.stack([1 + 0.02 * blush, 1 - 0.16 * blush, 1 - 0.15 * blush], 1)
+        dark = 0.10 * bump(ax - 0.42, y - 0.16, 0.20, 0.10) * (0.5 + a["age"])  # under the eyes
+        color = color * (1 + 0.05 * self.noise + 0.035 * self.fine_noise - dark)[:, None]
+        freckles = a["freckles"].clamp(0, 1) * smooth_step((self.fine_noise - 0.5) / 0.6)
+        freckles = freckles * bump(ax - 0.40, y - 0.45, 0.45, 0.32)
+        color = _over(color, 0.62 * self.skin, 0.6 * freckles)
 
-        beard = a["beard"].clamp(0, 0.75) * _step((self.lower - 0.75 - 0.25 * (1 - ax).clamp(0)) / 0.25)
-        beard = beard * (1 - 0.6 * _bump(x, self.lip_bottom - y, 0.12, 0.06))
-        beard = beard * (0.8 + 0.4 * self.noise).clamp(0, 1)
-        color = _over(color, self.hair * 0.9 + 0.05 * self.skin, beard)
+        beard = a["beard"].clamp(0, 1)
+        area = smooth_step((g.lower - 0.62 - 0.42 * (1.05 - ax).clamp(0)) / 0.28)
+        area = torch.maximum(area, smooth_step((g.lower - g.wing - 0.14) / 0.08) * bump(x, 0 * x, 0.42, 1))
+        area = area * (1 - bump(x, g.lip_bottom + 0.03 - y, 0.10, 0.05))
+        grain = (0.75 + 0.45 * self.fine_noise + 0.25 * self.strands).clamp(0, 1)
+        beard = (area * beard * torch.lerp(grain, torch.ones(()), 0.35 * beard)).clamp(0, 0.92)
+        color = _over(color, self.hair * 0.85 + 0.06 * self.skin, beard)
 
-        lips = _cover(y - self.lip_top, self.pixel) * _cover(self.lip_bottom - y, self.pixel) * (self.m < 1)
-        color = _over(color, self.skin * _solid(0.86, 0.58, 0.56), 0.75 * lips)
-        nostrils = _bump(ax - 0.085, y - tip - 0.085 + 0.03 * self.au[9], 0.045, 0.022)
-        color = _over(color, 0.25 * self.skin, 0.9 * nostrils)
+        lips = _cover(y - g.lip_top, 1.5 * self.edge + 0.01) * _cover(
+            g.lip_bottom - y, 1.5 * self.edge + 0.01
+        )
+        lips = lips * smooth_step((1.03 - g.m) / 0.10)
+        red = self.skin * torch.lerp(
+            _solid(0.84, 0.60, 0.58), _solid(0.80, 0.36, 0.38), a["lipstick"].clamp(0, 1)[:, None]
+        )
+        streaks = 1 + 0.05 * self.strands
+        color = _over(color, red * streaks[:, None], 0.85 * lips)
+        shine = shine * (1 + 1.2 * lips)
+        nostrils = bump(ax - 0.52 * g.wing_x, y - g.wing - 0.075, 0.24 * a["nose_width"], 0.026)
+        color = _over(color, 0.10 * self.skin, 0.95 * smooth_step(1.5 * nostrils))
 
-        thickness = a["brow_thickness"] * (1.15 - 0.75 * self.u.clamp(0, 1))
-        brows = _cover(thickness - (y - self.brow).abs(), 2 * self.pixel)
-        brows = brows * _step((self.u + 0.05) / 0.12) * _step((1.04 - self.u) / 0.25)
-        color = _over(color, self.hair * 0.8, brows * (0.75 + 0.2 * self.noise).clamp(0, 0.95))
-        return color * lit[:, None] + 0.10 * (shine * (1 - 0.8 * beard))[:, None]
+        along = g.u.clamp(0, 1)
+        thickness = a["brow_thickness"] * smooth_step((g.u + 0.12) / 0.25) * (1.2 - 0.8 * along.square())
+        soft = 0.035 + 1.2 * self.edge
+        brows = _cover(thickness - (y - g.brow).abs(), soft)
+        brows = brows * smooth_step((g.u + 0.10) / 0.14) * smooth_step((1.06 - g.u) / 0.20)
+        strokes = torch.cos(g.u * 70 + (y - g.brow) * 50 + 5 * self.noise + 2 * self.strands)
+        hairs = (0.85 + 0.15 * strokes + 0.10 * self.fine_noise).clamp(0.4, 1)
+        color = _over(color, 0.75 * self.hair + 0.03 * self.skin, 0.92 * brows * hairs)
+        rough = (1 - 0.9 * beard) * (1 - 0.7 * brows) * (1 + 0.15 * self.fine_noise)
+        return color * lit + (shine * rough)[:, None]
 
     def _eyes(self, image: Tensor, lit: Tensor) -> Tensor:
-        x, y, v = self.x, self.y, self.v
-        center = torch.hypot(self.ax - 0.5, y + 0.005)
-        ball = _over(
-            _solid(0.78, 0.75, 0.73).expand_as(image),
-            _palette(IRIS, self.a["iris_shade"]),
-            _cover(0.098 - center, self.pixel),
+        g = self.g
+        dx, dy = g.ax - 0.5, g.y + 0.005
+        center = torch.hypot(dx, dy)
+        angle = torch.atan2(dy, dx)
+        threads = 0.12 * torch.cos(angle * 17 + 9 * self.noise) + 0.10 * torch.cos(angle * 31)
+        iris = _palette(IRIS, self.a["iris_shade"])
+        iris = (
+            iris
+            * (
+                1
+                + threads
+                - 0.55 * smooth_step((center - 0.065) / 0.032)
+                + 0.3 * bump(dx, dy - 0.05, 0.06, 0.05)
+            )[:, None]
         )
-        ball = _over(ball, _solid(0.02, 0.02, 0.02), _cover(0.042 - center, self.pixel))
-        glint = x - torch.sign(x) * 0.5 - 0.03 * self.direction[:, 0].sign()
-        ball = ball + 0.8 * _bump(glint, y + 0.04, 0.014, 0.014)[:, None]
-        shadow = 1 - 0.45 * torch.exp(-((y - self.upper_lid) / 0.035).clamp(0).square())
+        white = _solid(0.80, 0.77, 0.75) * (1 - 0.45 * smooth_step((g.v.abs() - 0.3) / 0.8))[:, None]
+        ball = _over(white.expand_as(image), iris, _cover(0.097 - center, self.edge + 0.008))
+        ball = _over(ball, _solid(0.01, 0.01, 0.01), _cover(0.040 - center, self.edge + 0.008))
+        shadow = 1 - 0.55 * hill(((g.y - g.upper_lid) / 0.040).clamp(0))
+        deep = 0.30 + 0.70 * self.around
+        ball = ball * (shadow * deep)[:, None]
+        across, up = self.sun[:, 0], self.sun[:, 1]
+        glint = bump(
+            g.x - g.x.sign() * 0.5 - 0.045 * across,
+            dy + 0.02 + 0.04 * up,
+            0.016 + self.edge / 3,
+            0.016 + self.edge / 3,
+        )
+        ball = ball + 0.75 * glint[:, None]
+        eye = smooth_step((1 - g.v.abs()) / 0.06)
         open_ = (
-            _cover(y - self.upper_lid, self.pixel)
-            * _cover(self.lower_lid - y, self.pixel)
-            * (self.almond > 0)
+            _cover(g.y - g.upper_lid, self.edge + 0.008) * _cover(g.lower_lid - g.y, self.edge + 0.008) * eye
         )
-        image = _over(image, ball * (shadow * _deep(lit))[:, None], open_)
 
-        lashes = torch.exp(-((y - self.upper_lid) / 0.016).square()) * (v.abs() < 1.08)
-        image = _over(image, _solid(0.04, 0.04, 0.04), 0.8 * lashes)
-        lashes = torch.exp(-((y - self.lower_lid) / 0.010).square()) * (v.abs() < 1)
-        image = _over(image, image * 0.45, 0.5 * lashes)
-        crease = torch.exp(-((y - self.upper_lid + 0.055 - 0.03 * self.au[5]) / 0.014).square())
-        return _over(image, image * 0.6, 0.6 * crease * (v.abs() < 1.1))
+        # The pink inner corner, the rims of the lids.
+        corner = bump(g.v + 0.93, dy - 0.01, 0.13, 0.05)
+        ball = _over(ball, 0.75 * self.skin * _solid(0.95, 0.60, 0.58) * deep[:, None], 0.8 * corner)
+        image = _over(image, ball, open_)
+        rim = hill((g.y - g.lower_lid - 0.006) / 0.010) * eye
+        image = _over(image, self.skin * _solid(0.92, 0.74, 0.72) * lit, 0.45 * rim)
+        lashes = hill((g.y - g.upper_lid + 0.004) / (0.013 + 0.3 * self.edge))
+        lashes = lashes * smooth_step((1.12 - g.v.abs()) / 0.12) * (0.75 + 0.25 * smooth_step(g.v + 0.5))
+        image = _over(image, 0.03 + 0.10 * self.hair.expand_as(image), 0.85 * lashes)
+        below = hill((g.y - g.lower_lid - 0.012) / 0.010) * smooth_step((g.v + 0.4) / 0.8) * eye
+        image = _over(image, image * 0.5, 0.40 * below)
+        crease = hill((g.y - g.crease) / 0.015) * smooth_step((1.10 - g.v.abs()) / 0.3)
+        return _over(image, image * 0.60, 0.60 * crease)
 
-    def _mouth(self, image: Tensor, lit: Tensor) -> Tensor:
+    def _mouth(self, image: Tensor) -> Tensor:
         """The inside of the mouth, and the seam of the lips."""
-        a, mean, y, m = self.a, self.mean, self.y, self.m
-        upper = _cover(a["mouth_height"] + 0.055 - 0.06 * mean[27] - 0.03 * m.square() - y, self.pixel)
-        upper = upper * _step((1.05 - m) / 0.25)
-        lower = _cover(y - a["mouth_height"] - 0.9 * self.drop - 0.06 + 0.02 * m.square(), self.pixel)
-        lower = lower * (mean[16] + mean[25] * 0.3 + mean[20] * 0.4).clamp(0, 1) * _step((0.9 - m) / 0.3)
-        cavity = _over(_solid(0.13, 0.04, 0.04).expand_as(image), _solid(0.74, 0.71, 0.65), upper)
-        cavity = _over(cavity, _solid(0.60, 0.57, 0.52), lower)
-        # Little light enters a narrow gap.
-        light = (0.35 + 0.65 * ((self.lower_edge - self.upper_edge) / 0.12).clamp(0, 1)) * _deep(lit)
-        gap = _cover(y - self.upper_edge, self.pixel) * _cover(self.lower_edge - y, self.pixel) * (m < 1)
-        image = _over(image, cavity * light[:, None], gap)
-        seam = torch.exp(-((y - self.upper_edge) / 0.014).square()) * (m < 1.04)
-        return _over(image, image * 0.3, 0.75 * seam * (1 - gap * upper))
-
-    def _glasses(self, image: Tensor) -> Tensor:
-        y, ax = self.y, self.ax
-        rim = ((ax - 0.5) / 0.36).abs().pow(2.6) + ((y - 0.05) / 0.27).abs().pow(2.6)
-        frame = torch.exp(-((rim.clamp(1e-3).pow(1 / 2.6) - 1) / 0.05).square())
-        frame = torch.maximum(frame, torch.exp(-((y + 0.03) / 0.025).square()) * (ax < 0.15))
-        frame = torch.maximum(frame, torch.exp(-((y + 0.05) / 0.03).square()) * (ax > 0.86))
-        return _over(image, _solid(0.06, 0.06, 0.06), 0.9 * frame * (self.a["glasses"] > 0))
-
-    def _surroundings(self, image: Tensor, lit: Tensor, inside: Tensor) -> Tensor:
-        """Wall, neck, ears and hair, behind the head and over its edge."""
-        a, y, ax, skin = self.a, self.y, self.ax, self.skin
-        strands = 1 + 0.35 * _strands(self.texture, self.fine)
-        behind = (0.42 + 0.10 * self.direction[:, 0] * self.x - 0.05 * y)[:, None].expand_as(image)
-        neck = torch.minimum(0.80 * a["head_width"] - ax, self.lower - 1.0)
-        shade = (0.35 + 0.5 * lit.mean((1, 2), keepdim=True)) * (1 - 0.6 * (ax / 0.9).clamp(0, 1).square())
-        behind = _over(behind, 0.62 * skin * shade[:, None], _cover(neck, self.pixel))
-        ear = 1 - ((ax - a["head_width"] - 0.02) / 0.11).square() - ((y - 0.22) / 0.32).square()
-        behind = _over(
-            behind, skin * (shade * (0.75 + 0.25 * ear.clamp(0, 1)))[:, None], _cover(ear * 0.1, self.pixel)
+        a, mean, g = self.a, self.g.mean, self.g
+        y, m = g.y, g.m
+        inside = g.x / 0.40
+        edge_up = a["mouth_height"] + 0.050 - 0.03 * inside.square() - 0.05 * mean[27]
+        upper = _cover(edge_up - y, self.edge + 0.01) * smooth_step((1.05 - inside.abs()) / 0.35)
+        edge_down = a["mouth_height"] + g.drop + 0.065 + 0.02 * inside.square() - 0.02 * mean[16]
+        lower = _cover(y - edge_down, self.edge + 0.01) * smooth_step((0.85 - inside.abs()) / 0.35)
+        gaps = 1 - 0.22 * (torch.cos(g.x * 42).clamp(0)).pow(10)
+        tooth = _solid(0.80, 0.76, 0.68) * (gaps * (1 - 0.45 * inside.square().clamp(0, 1)))[:, None]
+        tongue = bump(g.x, y - a["mouth_height"] - 0.85 * g.drop - 0.02, 0.24, 0.12)
+        cavity = _over(
+            _solid(0.05, 0.015, 0.015).expand_as(image),
+            _solid(0.36, 0.11, 0.11).expand_as(image),
+            0.8 * tongue * smooth_step(g.drop / 0.15),
         )
-        locks = self.hair * (strands * (0.45 + 0.55 * (1 - (ax / 1.4).square()).clamp(0)))[:, None]
-        ends = a["hair_length"].clamp(min=-0.25) + 0.10 * strands - 0.5 * (ax - 1).clamp(0)
-        mane = torch.minimum(1.55 - torch.hypot(ax * 1.2, (y + 0.1).clamp(max=0)), 0.35 * (ends - y))
-        behind = _over(behind, locks, _cover(mane, 4 * self.pixel))
-        image = _over(behind, image, _cover(inside, 1.5 * self.pixel))
-        top = 0.45 * (ax / a["head_width"]).pow(4) - a["hair_line"] + 0.03 * self.noise
-        fringe = torch.maximum(top - y, torch.minimum(0.05 - inside, -0.12 - y))
-        fringe = _cover(fringe, 5 * self.pixel) * _cover(inside, self.pixel)
-        return _over(image, locks * (0.35 + 0.65 * lit)[:, None], fringe)
+        cavity = _over(cavity, 0.80 * tooth, 0.85 * lower)
+        cavity = _over(cavity, tooth, upper)
+        # Little light enters a narrow gap, and less further in.
+        opening = (g.lower_edge - g.upper_edge).clamp(0)
+        deep = 0.25 + 0.75 * self.around
+        light = (0.40 + 0.60 * (opening / 0.14).clamp(0, 1)) * deep
+        light = light * (1 - 0.6 * hill(((y - g.upper_edge) / 0.03).clamp(0)))
+        gap = _cover(y - g.upper_edge, self.edge + 0.004) * _cover(g.lower_edge - y, self.edge + 0.004)
+        gap = gap * smooth_step((1 - m) / 0.04) * smooth_step(opening / 0.012)
+        image = _over(image, cavity * light[:, None], gap)
+        seam = hill((y - g.upper_edge) / (0.012 + 0.2 * self.edge)) * smooth_step((1.06 - m) / 0.10)
+        return _over(image, image * 0.25, 0.75 * seam * (1 - gap * upper))
+
+    def _glasses(self, image: Tensor, lit: Tensor) -> Tensor:
+        worn = (self.a["glasses"].flatten() > 0).nonzero()[:, 0]
+        x, y, ax = (values[worn] for values in (self.g.x, self.g.y, self.g.ax))
+        shape = 2.2 + 2 * self.a["glasses"][worn].clamp(0, 1)  # round to square
+        rim = ((ax - 0.5) / 0.37).abs().pow(shape) + ((y - 0.05) / 0.25).abs().pow(shape)
+        rim = rim.clamp(1e-3).pow(1 / shape) - 1  # 0 on the rim, negative on the glass
+
+        def frame(offset: float, thickness: float) -> Tensor:
+            bridge = hill((y + 0.04 - offset / 3) / (thickness / 2.5)) * (ax < 0.16)
+            temples = hill((y + 0.06 - offset / 3) / (thickness / 2.5)) * (ax > 0.86) * (ax < 1.15)
+            return torch.maximum(hill((rim + offset) / thickness), torch.maximum(bridge, temples))
+
+        face = image[worn]
+        face = _over(face, face * 0.65, 0.6 * frame(-0.10, 0.09))  # its shadow
+        glare = smooth_step((x * self.sun[worn, 0] - y + 0.1 - (ax - 0.5) * 0.3) / 0.5)
+        face = face + 0.05 * (glare * smooth_step(-rim / 0.1))[:, None]
+        image[worn] = _over(face, 0.05 + 0.05 * lit[worn], 0.92 * frame(0, 0.055))
+        return image
+
+    def _surroundings(self, image: Tensor, inside: Tensor) -> Tensor:
+        """Wall, neck, ears and hair, behind the head and over its edge."""
+        a, g, skin = self.a, self.g, self.skin
+        x, y, ax = g.x, g.y, g.ax
+        across = self.sun[:, 0]
+        wall = (0.20 + 0.05 * across * x - 0.03 * y + 0.01 * self.noise)[:, None].expand_as(image)
+        # The neck is a cylinder in the shadow of the jaw.
+        half = 0.78 * a["head_width"] + 0.05 * ((y - 1.4) / 0.5).clamp(0).square()
+        s = (x / half).clamp(-1, 1)
+        round_ = 0.45 * (1 - s.square()).clamp(0).sqrt() + 0.35 * s * across + 0.25
+        under = (g.lower - a["chin"] + 0.55 * ax.square() + 0.05).clamp(0)
+        neck_light = round_.clamp(0.05) * (0.30 + 0.55 * smooth_step(under / 0.55))
+        neck = _cover(half - ax, 1.5 * self.edge) * smooth_step((g.lower - 0.7) / 0.1)
+        image_behind = _over(wall, skin * _solid(0.96, 0.90, 0.88) * neck_light[:, None], neck)
+        # Ears.
+        ex, ey = (ax - a["head_width"] - 0.015) / 0.13, (y - 0.20) / 0.33
+        ear = 1 - ex.square() - (ey - 0.25 * ex).square()
+        hollow = bump(ex - 0.15, ey + 0.05, 0.40, 0.45)
+        ear_light = (0.42 + 0.25 * x.sign() * across) * (0.75 + 0.35 * ear.clamp(0, 1).sqrt() - 0.45 * hollow)
+        image_behind = _over(
+            image_behind,
+            skin * _solid(1.0, 0.88, 0.86) * ear_light.clamp(0.05)[:, None],
+            _cover(0.15 * ear, 1.5 * self.edge),
+        )
+
+        # Hair: a mass around the skull, with strands that run from the crown.
+        radius = torch.hypot(x, (y + 1.55) * 0.8)
+        gloss = 0.55 + 0.5 * hill((radius - 0.75) / 0.25)
+        locks = self.hair * ((1 + 0.40 * self.strands) * gloss)[:, None].clamp(0.15) + 0.012
+        volume = 0.10 + 0.20 * a["hair_volume"].clamp(0, 1.5)
+        short = smooth_step((0.6 - a["hair_length"]) / 0.5) * smooth_step((y + 0.9) / 0.8)
+        skull = torch.hypot(
+            ax / (a["head_width"] + volume * (1 - short) - 0.02 * short),
+            ((y - 0.1) / (1.45 + volume)).clamp(max=0),
+        )
+        ends = a["hair_length"].clamp(min=-0.30) + 0.05 * self.strands + 0.05 * self.noise
+        mane = torch.minimum((1 - skull), 0.6 * (ends - y))
+        mane = torch.minimum(mane, 0.06 + 0.35 * (y + 0.35).clamp(0) + (a["hair_line"] < 1.35).float())
+        side_light = (0.45 + 0.35 * x.sign() * across)[:, None].clamp(0.15)
+        image_behind = _over(
+            image_behind,
+            locks * side_light * (0.8 + 0.2 * self.noise)[:, None],
+            _cover(mane, 3 * self.edge + 0.03),
+        )
+        image = _over(image_behind, image, _cover(inside, 1.5 * self.edge + 0.012))
+
+        # Over the forehead and before the ears.
+        s = ax / a["head_width"]
+        side = smooth_step((s - 0.55) / 0.45)
+        parted = a["hair_part"] * x * (0.3 + 0.2 * x.sign() * a["hair_part"].sign())
+        line = (
+            -a["hair_line"]
+            + 0.50 * side.square() * (1 + 0.3 * a["hair_volume"].clamp(0, 1))
+            + 0.25 * parted
+            + 0.025 * self.strands
+            + 0.03 * self.noise
+        )
+        temple = torch.minimum(
+            0.07 - inside + 0.02 * self.noise,
+            torch.minimum(0.30 * (ends + 0.15 - y), -0.02 - y + 0.20 * ends.clamp(0)),
+        )
+        fringe = torch.maximum(line - y, temple)
+        over = _cover(fringe, 2 * self.edge + 0.07) * _cover(inside + 0.02, self.edge + 0.01)
+        cast = _cover(fringe + 0.07, 0.14)
+        image = _over(image, image * 0.72, 0.8 * cast * (1 - over))
+        front_light = (0.30 + 0.75 * self.around)[:, None]
+        return _over(image, locks * front_light, over * (0.9 + 0.1 * self.strands).clamp(0, 1))
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -339,35 +393,18 @@ def _tensor(values: np.ndarray) -> Tensor:
     return tensor[:, None, None] if tensor.ndim == 1 else tensor
 
 
-def _grid(fine: int, pose: Tensor) -> tuple[Tensor, Tensor]:
-    """Where on the face each sample lies: x, y of shape (N, fine, fine)."""
-    pupils = RIGHT_PUPIL[0] - LEFT_PUPIL[0]
-    samples = torch.arange(fine, dtype=torch.float32)
-    place = (samples + 0.5) * (SIZE / fine) - 0.5  # in pixels of a 64 x 64 frame
-    x = (place - (LEFT_PUPIL[0] + RIGHT_PUPIL[0]) / 2) / pupils
-    y = (place - LEFT_PUPIL[1]) / pupils
-    turn, nod, tilt, right, down = pose.T[..., None, None]
-    x, y = x[None, None, :] - right, y[None, :, None] - down
-    x, y = x * tilt.cos() + y * tilt.sin(), y * tilt.cos() - x * tilt.sin()
-    # What is nearer to the viewer than the pupils moves further when the head turns.
-    near = 0.75 * (1 - (x / 1.1).square() - ((y - 0.4) / 1.9).square()).clamp(0).sqrt() - 0.62
-    return x - turn.sin() * near, y - nod.sin() * near
+def _grid(fine: int, faces: int) -> tuple[Tensor, Tensor]:
+    """Where in the picture each sample lies, in pupil distances: x, y of shape (N, fine, fine)."""
+    place = (torch.arange(fine, dtype=torch.float32) + 0.5) * (SIZE / fine) - 0.5  # in pixels of 64 x 64
+    x = (place - (LEFT_PUPIL[0] + RIGHT_PUPIL[0]) / 2) / PUPILS
+    y = (place - LEFT_PUPIL[1]) / PUPILS
+    return x[None, None, :].expand(faces, fine, fine), y[None, :, None].expand(faces, fine, fine)
 
 
-def _step(t: Tensor) -> Tensor:
-    """0 below 0, 1 above 1, smooth between."""
-    t = t.clamp(0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _bump(dx: Tensor, dy: Tensor, width: float, height: float) -> Tensor:
-    return torch.exp(-((dx / width).square() + (dy / height).square()))
-
-
-def _between(y: Tensor, top: Tensor, bottom: Tensor) -> Tensor:
-    """A half round profile between two curves, 0 outside."""
-    middle, radius = (top + bottom) / 2, ((bottom - top) / 2).clamp(0.004)
-    return (1 - ((y - middle) / radius).square()).clamp(0).sqrt() * (bottom - top > 0.005)
+def _unit_grid(fine: int, faces: int) -> Tensor:
+    """The samples' places as `grid_sample` counts them, from -1 to 1: (N, fine, fine, 2)."""
+    place = (torch.arange(fine, dtype=torch.float32) + 0.5) * (2 / fine) - 1
+    return torch.stack(torch.meshgrid(place, place, indexing="xy"), 2).expand(faces, fine, fine, 2)
 
 
 def _cover(inside: Tensor, width: float) -> Tensor:
@@ -381,20 +418,16 @@ def _over(under: Tensor, color: Tensor, cover: Tensor) -> Tensor:
 
 
 def _solid(red: float, green: float, blue: float) -> Tensor:
-    return torch.tensor([red, green, blue])[:, None, None]  # (3, 1, 1)
-
-
-def _deep(lit: Tensor) -> Tensor:
-    """The light on eyes and teeth, which lie deeper than the relief says."""
-    return 0.55 + 0.45 * lit.clamp(0, 1)
+    """An sRGB color in linear light, (3, 1, 1)."""
+    return torch.tensor([red, green, blue])[:, None, None].pow(2.2)
 
 
 def _palette(colors: tuple[tuple[float, ...], ...], where: Tensor) -> Tensor:
-    """Colors between those of a palette, at 0 to 1: (N, 3, 1, 1)."""
+    """Colors between those of a palette, at 0 to 1, in linear light: (N, 3, 1, 1)."""
     table = torch.tensor(colors)
     place = where.flatten() * (len(table) - 1)
     low = place.floor().long().clamp(0, len(table) - 2)
-    return torch.lerp(table[low], table[low + 1], (place - low)[:, None])[..., None, None]
+    return torch.lerp(table[low], table[low + 1], (place - low)[:, None])[..., None, None].pow(2.2)
 
 
 def _difference(z: Tensor, dim: int) -> Tensor:
@@ -404,32 +437,28 @@ def _difference(z: Tensor, dim: int) -> Tensor:
     return after - before
 
 
-def _blur(z: Tensor, radius: int) -> Tensor:
-    size = 2 * radius + 1
-    padded = functional.pad(z[:, None], (radius,) * 4, mode="replicate")
-    return functional.avg_pool2d(functional.avg_pool2d(padded, (size, 1), 1), (1, size), 1)[:, 0]
+def _blur(z: Tensor, radius: float, step: float) -> Tensor:
+    """About the mean over a square around each sample, of so many pupil distances to each side."""
+    reach = radius / step
+    coarser = 2 ** max(0, int(np.log2(reach)) - 1)  # blurred where it is small
+    small = functional.avg_pool2d(z[:, None], coarser)
+    reach = max(1, round(reach / coarser))
+    padded = functional.pad(small, (reach,) * 4, mode="replicate")
+    size = 2 * reach + 1
+    small = functional.avg_pool2d(functional.avg_pool2d(padded, (size, 1), 1), (1, size), 1)
+    return functional.interpolate(small, z.shape[1:], mode="bilinear", align_corners=False)[:, 0]
 
 
-def _skin_noise(seeds: np.ndarray, fine: int) -> Tensor:
-    """Blotches of the skin, the same for the same seed: about -2 to 2, (N, fine, fine)."""
-    maps = []
-    for seed in seeds:
-        generator = np.random.default_rng([1, seed])
-        layers = [torch.from_numpy(generator.standard_normal((1, 1, n, n), np.float32)) for n in (9, 24, 64)]
+def _noise(seeds: np.ndarray, kind: int, fine: int, grids: tuple[tuple[int, int], ...]) -> Tensor:
+    """Random blotches, the same for the same seed: about -2 to 2, (N, fine, fine)."""
+    maps, people = [], np.unique(seeds)
+    for seed in people:
+        generator = np.random.default_rng([kind, seed])
+        layers = (torch.from_numpy(generator.standard_normal((1, 1, *grid), np.float32)) for grid in grids)
         maps.append(
             sum(
                 functional.interpolate(layer, (fine, fine), mode="bicubic", align_corners=False)
                 for layer in layers
             )
         )
-    return torch.cat(maps)[:, 0] * 0.6
-
-
-def _strands(seeds: np.ndarray, fine: int) -> Tensor:
-    """Hair: upright streaks, (N, fine, fine)."""
-    maps = []
-    for seed in seeds:
-        generator = np.random.default_rng([2, seed])
-        layer = torch.from_numpy(generator.standard_normal((1, 1, 5, 48), np.float32))
-        maps.append(functional.interpolate(layer, (fine, fine), mode="bicubic", align_corners=False))
-    return torch.cat(maps)[:, 0]
+    return torch.cat(maps)[np.searchsorted(people, seeds), 0]

@@ -7,7 +7,8 @@ in the paper. No person is in both twins.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ ENTANGLEMENT = 0.5
 LICENCE = "CC0 1.0"
 
 CITATION = "The EIFN book: synthetic faces. These are drawings; no result on them is a result on faces."
+
+BATCH = 128
+"""Frames that are drawn at a time, to bound the memory."""
 
 LAST = 3
 """Frames of a sequence that are the database (Section 3.1)."""
@@ -72,39 +76,62 @@ TWINS = {
 }
 
 
-def write_twin(name: str, out: str | os.PathLike[str], *, seed: int = 0) -> Path:
+def write_twin(
+    name: str,
+    out: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    entanglement: float = ENTANGLEMENT,
+    all_frames: bool = False,
+) -> Path:
     """Draw a twin and write it as a prepared database.
 
     Args:
         name: one of `TWINS`.
         out: the database to write.
         seed: another one draws other people.
+        entanglement: how far resting faces imitate an expression, 0 to 1.
+        all_frames: the whole sequences instead of their last three frames. What comes before the onset is then
+            a sequence of its own, labelled neutral.
 
     Returns:
         `out`.
 
     Raises:
         KeyError: no such twin.
+        ValueError: an entanglement outside 0 to 1.
         DatabaseError, OSError: `out` holds something else or cannot be written.
     """
     twin = TWINS[name]
-    frames, rows = [], []
+    takes, rows = [], []
     for subject, expressions in enumerate(_cast(twin, seed), start=1):
-        frames.extend(draw_sequence(twin, subject, e, seed=seed, last=LAST) for e in expressions)
-        rows.extend(
-            (f"{twin.letter}{subject:03d}", f"{number:03d}", position, expression, "")
-            for number, expression in enumerate(expressions, start=1)
-            for position in reversed(range(LAST))
-        )
+        for number, expression in enumerate(expressions, start=1):
+            take = _take(twin, subject, expression, seed, entanglement)
+            who, sequence = f"{twin.letter}{subject:03d}", f"{number:03d}"
+            if all_frames:
+                parts = (
+                    (take.onset, f"{sequence}-onset", "neutral"),
+                    (len(take) - take.onset, sequence, expression),
+                )
+            else:
+                take = take.last(LAST)
+                parts = ((LAST, sequence, expression),)
+            takes.append(take)
+            rows.extend(
+                (who, part, position, shown, "")
+                for count, part, shown in parts
+                for position in reversed(range(count))
+            )
+    options = f"--twin {name} --seed {seed} --entanglement {entanglement:g}" + all_frames * " --all-frames"
     return write_database(
         out,
         name=name,
-        frames=np.concatenate(frames),
+        frames=_draw(twin, takes, SIZE),
         table=pd.DataFrame(rows, columns=["subject", "sequence", "position", "expression", "source"]),
-        expressions=tuple(twin.sequences),
+        expressions=(*twin.sequences, "neutral") if all_frames else tuple(twin.sequences),
         licence=LICENCE,
         citation=CITATION,
-        made_by=f"python -m data_prep synthetic --twin {name} --seed {seed}",
+        made_by=f"python -m data_prep synthetic {options}",
     )
 
 
@@ -136,6 +163,33 @@ def draw_sequence(
         ValueError: an entanglement outside 0 to 1.
         KeyError: no such expression.
     """
+    take = _take(twin, subject, expression, seed, entanglement)
+    return _draw(twin, [take.last(last) if last else take], size)
+
+
+@dataclass(frozen=True)
+class _Take:
+    """A sequence before it is drawn: what `render` needs, most of it a row a frame."""
+
+    latent: np.ndarray
+    texture: int
+    onset: int
+    """How many frames there are before the face begins to move."""
+    units: np.ndarray
+    pose: np.ndarray
+    light: np.ndarray
+    noise: np.ndarray
+    """A seed of the sensor's noise."""
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def last(self, count: int) -> _Take:
+        rows = {name: getattr(self, name)[-count:] for name in ("units", "pose", "light", "noise")}
+        return replace(self, **rows)
+
+
+def _take(twin: Twin, subject: int, expression: str, seed: int, entanglement: float) -> _Take:
     person = np.random.default_rng([seed, twin.key, subject])
     latent, style = sample_identity(person), sample_style(person)
     take = np.random.default_rng([seed, twin.key, subject, 1 + list(twin.sequences).index(expression)])
@@ -148,25 +202,44 @@ def draw_sequence(
     # A unit that is on at rest has less way to go.
     units = 1 - (1 - rest) * (1 - rise * peak(expression, style, take))  # (frames, 2, units)
     units = (units + _wander(take, length, len(UNITS), 0.01)[:, None]).clip(0, 1)
-
-    pose = take.normal(0, [0.06, 0.05, 0.03, 0.012, 0.012]) + _wander(take, length, 5, 0.004)
-    light = _light(twin, take) + _wander(take, length, 7, 0.004)
-    channels = 3 if twin.color else 1
-    noise = take.normal(0, 0.012, (length, size, size, channels)).astype(np.float32)  # of the sensor
-
-    drawn = slice(-last if last else None, None)
-    count = len(units[drawn])
-    frames = render(
-        {name: np.repeat(value, count) for name, value in describe(latent[None]).items()},
-        units[drawn],
-        pose=pose[drawn],
-        light=light[drawn],
-        texture=np.full(count, person.integers(2**31)),
-        size=size,
+    return _Take(
+        latent=latent,
+        texture=int(person.integers(2**31)),
+        onset=int((time == 0).sum()),
+        units=units,
+        pose=take.normal(0, [0.06, 0.05, 0.03, 0.012, 0.012]) + _wander(take, length, 5, 0.004),
+        light=_light(twin, take) + _wander(take, length, 7, 0.004),
+        noise=take.integers(2**31, size=length),
     )
-    if not twin.color:
-        frames = np.repeat(frames @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=3)
-    return np.round(255 * (frames + noise[drawn]).clip(0, 1)).astype(np.uint8)
+
+
+def _draw(twin: Twin, takes: Sequence[_Take], size: int) -> np.ndarray:
+    """The frames of some sequences, one after another: uint8, (frames, size, size, 3)."""
+    counts = [len(take) for take in takes]
+    latent = np.repeat([take.latent for take in takes], counts, axis=0)
+    texture = np.repeat([take.texture for take in takes], counts)
+    units, pose, light, noise = (
+        np.concatenate([getattr(take, name) for take in takes])
+        for name in ("units", "pose", "light", "noise")
+    )
+    frames = np.empty((len(units), size, size, 3), np.uint8)
+    for start in range(0, len(units), BATCH):
+        part = slice(start, start + BATCH)
+        drawn = render(
+            describe(latent[part]),
+            units[part],
+            pose=pose[part],
+            light=light[part],
+            texture=texture[part],
+            size=size,
+        )
+        channels = 3 if twin.color else 1
+        if not twin.color:
+            drawn = drawn @ np.array([[0.299], [0.587], [0.114]], np.float32)
+        for frame, key in zip(drawn, noise[part], strict=True):
+            frame += 0.012 * np.random.default_rng(key).standard_normal((size, size, channels), np.float32)
+        frames[part] = np.round(255 * drawn.clip(0, 1))  # a grey frame repeats its channel
+    return frames
 
 
 def _cast(twin: Twin, seed: int) -> list[list[str]]:
@@ -183,13 +256,13 @@ def _cast(twin: Twin, seed: int) -> list[list[str]]:
 
 def _light(twin: Twin, generator: np.random.Generator) -> np.ndarray:
     """Where the light of a sequence comes from, how soft it is, and its color: (7,), as `render` takes it."""
-    side = generator.normal(0, 0.25) if not twin.color else generator.choice([-0.7, -0.3, 0.0, 0.3, 0.7])
+    side = generator.normal(0, 0.35) if not twin.color else generator.choice([-0.7, -0.3, 0.0, 0.3, 0.7])
     color = np.ones(3)
     if twin.color:  # lamps and daylight
         color = np.array([[1.0, 0.93, 0.82], [1.0, 1.0, 1.0], [0.90, 0.96, 1.0]])[generator.integers(3)]
     brightness = generator.normal(1.05, 0.10)
     return np.array(
-        [side, generator.uniform(0.2, 0.7), 0.8, generator.uniform(0.3, 0.5), *(brightness * color)]
+        [side, generator.uniform(0.25, 0.85), 0.8, generator.uniform(0.20, 0.38), *(brightness * color)]
     )
 
 
