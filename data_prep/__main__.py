@@ -10,7 +10,7 @@ from pathlib import Path
 from data_prep.align import SourceError
 from eifn.database import DatabaseError, check_destination, read_database
 
-TWINS = ("synth-ck", "synth-oulu")
+TWINS = ("synth-ck", "synth-oulu", "synth-start")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,10 +85,25 @@ def _parser() -> argparse.ArgumentParser:
         "sequences and expressions. No results on them are results on faces.",
     )
     synthetic.add_argument(
-        "--twin", choices=TWINS, required=True, help="the twin of CK+ or that of Oulu-CASIA"
+        "--twin",
+        choices=TWINS,
+        required=True,
+        help="the twin of CK+, that of Oulu-CASIA, or the people that pre-training uses",
     )
     synthetic.add_argument(
         "--seed", type=int, default=0, metavar="N", help="another number draws other people (default: 0)"
+    )
+    synthetic.add_argument(
+        "--entanglement",
+        type=float,
+        default=0.5,
+        metavar="E",
+        help="how far resting faces imitate an expression, from 0 (not at all) to 1 (default: 0.5)",
+    )
+    synthetic.add_argument(
+        "--all-frames",
+        action="store_true",
+        help="whole sequences instead of their last three frames; what comes before the onset is neutral",
     )
     synthetic.set_defaults(prepare=_prepare_synthetic)
 
@@ -116,7 +131,13 @@ def _prepare_ck_plus(options: argparse.Namespace) -> None:
 def _prepare_synthetic(options: argparse.Namespace) -> None:
     from data_prep.synthetic.twins import write_twin
 
-    write_twin(options.twin, options.out, seed=options.seed)
+    write_twin(
+        options.twin,
+        options.out,
+        seed=options.seed,
+        entanglement=options.entanglement,
+        all_frames=options.all_frames,
+    )
 
 
 if __name__ == "__main__":

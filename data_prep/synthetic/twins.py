@@ -74,6 +74,17 @@ TWINS = {
         color=True,
     ),
 }
+"""The databases that the book is about."""
+
+START = Twin(
+    original="",
+    key=3,
+    letter="S",
+    subjects=300,
+    sequences=dict.fromkeys(TWINS["synth-ck"].sequences, 300),
+    color=True,
+)
+"""Other people, on whom the extractors of the preset `laptop` are pre-trained."""
 
 
 def write_twin(
@@ -87,7 +98,7 @@ def write_twin(
     """Draw a twin and write it as a prepared database.
 
     Args:
-        name: one of `TWINS`.
+        name: one of `TWINS`, or `synth-start`.
         out: the database to write.
         seed: another one draws other people.
         entanglement: how far resting faces imitate an expression, 0 to 1.
@@ -102,7 +113,7 @@ def write_twin(
         ValueError: an entanglement outside 0 to 1.
         DatabaseError, OSError: `out` holds something else or cannot be written.
     """
-    twin = TWINS[name]
+    twin = {**TWINS, "synth-start": START}[name]
     takes, rows = [], []
     for subject, expressions in enumerate(_cast(twin, seed), start=1):
         for number, expression in enumerate(expressions, start=1):
