@@ -267,10 +267,9 @@ def note(what: str, which: Sequence[str]) -> None:
 
 def _refusal(failed: list[str], *, skippable: bool) -> str:
     """The message about what has failed, which names at most `LISTED`."""
-    skip = "; or leave it out with --on-failure skip" if skippable else ""
+    skip = "--on-failure skip" if skippable else ""
     if len(failed) == 1:
-        return failed[0] + skip
+        return failed[0] + (skip and f"; or leave it out with {skip}")
+    heading = f"{len(failed)} photographs failed" + (skip and f"; mend them, or leave them out with {skip}")
     more = [f"and {len(failed) - LISTED} more"] if len(failed) > LISTED else []
-    return "\n  ".join(
-        [f"{len(failed)} photographs failed{skip.replace('it', 'them')}", *failed[:LISTED], *more]
-    )
+    return "\n  ".join([f"{heading}:", *failed[:LISTED], *more])
