@@ -77,15 +77,14 @@ def prepare_csv(
             `"error"`.
         DatabaseError, OSError: `out` holds something else or cannot be written.
     """
-    photographs = []
+    photographs, folder = [], os.path.realpath(Path(manifest).parent)
     sequences = _read_manifest(Path(manifest))
     for (subject, sequence), frames in sequences.items():
         last = sorted(frames)[-LAST:]
         for position, number in zip(reversed(range(len(last))), last, strict=True):
-            row, path, eyes = frames[number]
-            photographs.append(
-                Photograph(subject, sequence, position, row["expression"], row["path"], path, eyes)
-            )
+            expression, path, eyes = frames[number]
+            source = path.relative_to(folder).as_posix()
+            photographs.append(Photograph(subject, sequence, position, expression, source, path, eyes))
     note(
         f"sequences of fewer than {LAST} frames, of which all are taken",
         [f"{subject}/{sequence}" for (subject, sequence), frames in sequences.items() if len(frames) < LAST],
@@ -103,8 +102,8 @@ def prepare_csv(
     )
 
 
-Row = tuple[dict[str, str], Path, tuple[Point, Point] | None]
-"""The fields of a line, the image, and its eyes if they are given."""
+Row = tuple[str, Path, tuple[Point, Point] | None]
+"""The expression, the image, and its eyes if they are given."""
 
 
 def _read_manifest(manifest: Path) -> dict[tuple[str, str], dict[int, Row]]:
@@ -146,13 +145,13 @@ def _read_manifest(manifest: Path) -> dict[tuple[str, str], dict[int, Row]]:
                     f"frame {frame} of sequence {row['sequence']} of subject {row['subject']} is in another "
                     "line already; number the frames of a sequence in their order"
                 )
-            first = next(iter(frames.values()))[0]["expression"] if frames else row["expression"]
+            first = next(iter(frames.values()))[0] if frames else row["expression"]
             if first != row["expression"]:
                 raise ValueError(
                     f"sequence {row['sequence']} of subject {row['subject']} is {first} before and "
                     f"{row['expression']} here; make a sequence of its own of each expression"
                 )
-            frames[frame] = (row, path, _eyes(row))
+            frames[frame] = (row["expression"], path, _eyes(row))
         except ValueError as error:
             raise SourceError(f"{manifest}, line {line}: {error}") from None
     return sequences

@@ -136,7 +136,7 @@ def partial_folder(out: str | os.PathLike[str]) -> Path:
 
 def _cut_all(photographs: Sequence[Photograph], partial: Path, name: str) -> Iterator[_Cut]:
     """What became of each photograph, in their order."""
-    version = hashlib.sha256(Path(align.__file__).read_bytes()).hexdigest()
+    version = _version()
     kept = [partial / f"{_key(photograph, version)}.npz" for photograph in photographs]
     before = {file: cut for file in kept if (cut := _load(file))}
     todo = [
@@ -213,6 +213,11 @@ def _cut(photograph: Photograph, file: Path) -> _Cut:
         np.savez(opened, frame=cut.frame, eyes=cut.eyes)
     scratch.replace(file)
     return cut
+
+
+def _version() -> str:
+    """Changes with the code that cuts."""
+    return hashlib.sha256(Path(align.__file__).read_bytes()).hexdigest()
 
 
 def _key(photograph: Photograph, version: str) -> str:

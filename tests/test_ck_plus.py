@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 from data_prep.__main__ import main
 from data_prep.align import LEFT_PUPIL, RIGHT_PUPIL, SourceError
 from data_prep.ck_plus import prepare_ck_plus, read_landmarks
+from data_prep.london_set import read_template
 from eifn import paper
 from eifn.database import read_database
 
@@ -230,3 +232,15 @@ def test_landmarks_are_read_as_pairs(tmp_path):
     file = tmp_path / "landmarks.txt"
     file.write_text(landmarks(3))
     np.testing.assert_allclose(read_landmarks(file)[36:42].mean(0), eyes(3)[0])
+
+
+def test_the_middle_of_an_eye_is_close_to_its_pupil():
+    """By the points of the London Set that are like those of CK+: corners, upper and lower lids."""
+    templates = sorted(Path(__file__).parents[2].glob("shared/data/london_set/neutral_front/[0-9]*.tem"))
+    if not templates:
+        pytest.skip("no London Set in ../shared/data/london_set")
+    points = np.array([read_template(file) for file in templates])  # (people, points, x and y)
+    distance = points[:, 1, 0] - points[:, 0, 0]
+    for pupil, around in ((0, [18, 19, 21, 22, 28, 30]), (1, [23, 24, 26, 27, 31, 33])):
+        off = (points[:, around].mean(1) - points[:, pupil]) / distance[:, None]
+        assert off.mean(0) == pytest.approx((0, 0.03), abs=0.008)
