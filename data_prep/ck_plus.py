@@ -57,8 +57,9 @@ def prepare_ck_plus(
 ) -> Path:
     """Prepare CK+: align and crop the last three frames of every labelled sequence, and write the database.
 
-    The pupils are taken to be at the mean of the six points around each eye. That is 0.03 of the distance of
-    the eyes lower (0.7 pixels of a frame), as far as the London Set tells, where both are marked on 102 faces.
+    The pupils are taken to be at the mean of the six points around each eye. That is 0.03 of the distance
+    of the eyes lower (0.7 pixels of a frame), as far as the London Set tells, where both are marked on
+    102 faces.
 
     Labelled sequences that are missing, or shorter than three frames, are left out and named on stderr.
 

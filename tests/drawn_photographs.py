@@ -16,7 +16,7 @@ def draw(subject, expression):
 
 
 def pupils(face):
-    """Where the pupils of a drawn face are in it, (2, 2): the darkest spots of their size near the usual place."""
+    """Where the pupils of a drawn face are in it, (2, 2): the darkest spots near the usual places."""
     dark = cv2.GaussianBlur(face.mean(2), (0, 0), len(face) / 64)
     found = []
     for usual in (LEFT_PUPIL, RIGHT_PUPIL):
