@@ -201,7 +201,9 @@ def _cut(photograph: Photograph, file: Path) -> _Cut:
         if photograph.marked:
             off = np.linalg.norm(np.subtract(eyes, photograph.marked), axis=1).max()
             if not off <= MARGIN * np.linalg.norm(np.subtract(*photograph.marked)):
-                raise ValueError("the eyes found are not where its template has them; was it resized?")
+                raise ValueError(
+                    "the eyes found are not where its template has them; get the original size of both again"
+                )
         cut = _Cut(align_face(image, *eyes), np.array(eyes))
     except SourceError as error:
         return _Cut(failure=str(error))

@@ -19,7 +19,7 @@ REAL = Path(__file__).parents[2] / "shared" / "data" / "london_set"
 # Three people who are drawn, not photographed: each holds the head differently, and lower when smiling.
 POSES = {
     "001": {"subject": 1, "middle": (150, 130), "degrees": 3},
-    "016": {"subject": 3, "middle": (170, 140), "degrees": -8},
+    "016": {"subject": 5, "middle": (170, 140), "degrees": -8},
     "173": {"subject": 4, "middle": (140, 120), "degrees": 0},
 }
 LOWER = 18
@@ -238,7 +238,7 @@ MISTAKES = [
     (still_zipped, "london_set: no photograph of smiling_front (such as 001_08.jpg) in it; get"),
     (no_folder, "london_set: not a folder"),
     (a_second_copy, "smiling_front/001_08.jpg: found a second time, after"),
-    (smaller_images, "neutral_front/001_03.jpg: the eyes found are not where its template has them; was it"),
+    (smaller_images, "neutral_front/001_03.jpg: the eyes found are not where its template has them; get"),
     (empty_template, "001_03.tem: expected the number 189 and as many lines below it, got 'an empty file'"),
     (cut_template, "001_03.tem: expected the number 189 and as many lines below it, got '189' and 99 lines"),
     (binary_template, "001_03.tem: not a readable template"),

@@ -196,6 +196,7 @@ def test_found_eyes_have_to_be_where_they_are_marked(photographs, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_one_process_or_several_give_the_same(photographs, tmp_path, monkeypatch):
     several = [*some(photographs, COUNT)]
     write_photographs(tmp_path / "several", several, on_failure="error", **ABOUT)
