@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 from data_prep.__main__ import main
 from data_prep.align import LEFT_PUPIL, RIGHT_PUPIL, SourceError
 from data_prep.ck_plus import prepare_ck_plus, read_landmarks
+from data_prep.london_set import read_template
 from eifn import paper
 from eifn.database import read_database
 
@@ -125,8 +127,36 @@ def test_what_is_missing_is_named(source, tmp_path, capsys):
     faces = read_database(prepare_ck_plus(source, tmp_path / "out"))
     assert "S999" not in faces.subjects
     errors = capsys.readouterr().err
-    assert "note: left out, with fewer than 3 frames: S999/001 (2 frames)" in errors
-    assert "note: 327 sequences of 118 people expected, found 2 of 2" in errors
+    assert "note: left out, sequences of fewer than 3 frames (1): S999/001 with 2\n" in errors
+    assert "note: 327 labelled sequences of 118 people expected, found 3 of 3\n" in errors
+    assert "is the archive whole" not in errors
+
+
+def test_labels_without_images_and_sequences_without_their_peak_are_named(source, tmp_path, capsys):
+    shutil.rmtree(source / "cohn-kanade-images" / "S005" / "001")
+    (source / "cohn-kanade-images" / "S010" / "001" / "S010_001_00000012.png").unlink()
+    faces = read_database(prepare_ck_plus(source, tmp_path / "out"))
+    assert faces.subjects == ["S010", "S999"]
+    errors = capsys.readouterr().err
+    assert "note: left out, sequences of fewer than 3 frames (1): S005/001 with 0\n" in errors
+    assert "is not the one that the label names, is the archive whole? (1): S010/001\n" in errors
+
+
+def test_what_fails_is_left_out_on_demand(source, tmp_path, capsys):
+    for what in ("image", "67 landmarks"):
+        damage(source, what)
+    (source / "Landmarks" / "S010" / "001" / "S010_001_00000012_landmarks.txt").unlink()
+    arguments = ["ck-plus", "--source", str(source), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert "error: 2 photographs failed" in errors
+    assert main([*arguments, "--on-failure", "skip"]) == 0
+    errors = capsys.readouterr().err
+    assert "note: left out (2): " in errors
+    assert "S010_001_00000011_landmarks.txt: expected 68 points" in errors
+    assert "S010_001_00000012_landmarks.txt: not found" in errors
+    positions = read_database(tmp_path / "out").table.groupby("subject")["position"].apply(list)
+    assert positions.to_dict() == {"S005": [2, 1, 0], "S010": [2], "S999": [2, 1, 0]}
 
 
 def damage(source, what):
@@ -149,6 +179,8 @@ def damage(source, what):
         points.write_text("left eye\n" * 68)
     elif what == "one point":
         points.write_text("3 4\n" * 68)
+    elif what == "points of another image":
+        points.write_text("".join(f"{1000 + 3 * i} 4\n" for i in range(68)))
     elif what == "second copy":
         shutil.copytree(source / "Emotion", source / "backup" / "Emotion")
     else:
@@ -168,7 +200,8 @@ def damage(source, what):
         ("no landmarks", "S010_001_00000011_landmarks.txt: not found, and it says where the eyes are"),
         ("67 landmarks", "S010_001_00000011_landmarks.txt: expected 68 points"),
         ("words", "S010_001_00000011_landmarks.txt: not readable landmarks"),
-        ("one point", "S010_001_00000011_landmarks.txt: pupils at"),
+        ("one point", "S010_001_00000011.png: pupils at"),
+        ("points of another image", "S010_001_00000011.png: its eyes, "),
         ("second copy", "Emotion: a second copy, after"),
         ("cohn-kanade-images", "no folder cohn-kanade-images with subjects"),
         ("Emotion", "no folder Emotion with subjects"),
@@ -199,3 +232,15 @@ def test_landmarks_are_read_as_pairs(tmp_path):
     file = tmp_path / "landmarks.txt"
     file.write_text(landmarks(3))
     np.testing.assert_allclose(read_landmarks(file)[36:42].mean(0), eyes(3)[0])
+
+
+def test_the_middle_of_an_eye_is_close_to_its_pupil():
+    """By the points of the London Set that are like those of CK+: corners, upper and lower lids."""
+    templates = sorted(Path(__file__).parents[2].glob("shared/data/london_set/neutral_front/[0-9]*.tem"))
+    if not templates:
+        pytest.skip("no London Set in ../shared/data/london_set")
+    points = np.array([read_template(file) for file in templates])  # (people, points, x and y)
+    distance = points[:, 1, 0] - points[:, 0, 0]
+    for pupil, around in ((0, [18, 19, 21, 22, 28, 30]), (1, [23, 24, 26, 27, 31, 33])):
+        off = (points[:, around].mean(1) - points[:, pupil]) / distance[:, None]
+        assert off.mean(0) == pytest.approx((0, 0.03), abs=0.008)

@@ -1,14 +1,18 @@
 import ast
+import importlib
+import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_photographs import draw, place
 from PIL import Image
 
-import data_prep.london_set
-from data_prep.__main__ import TWINS, main
+import data_prep.photographs
+from data_prep.__main__ import SOURCES, TWINS, main
 
 
 def listing(folder):
@@ -23,16 +27,46 @@ def test_alone_it_lists_the_sources_and_what_they_need():
     process = module()
     assert process.returncode == 0
     assert process.stderr == ""
-    text = " ".join(process.stdout.split())
+    blocks = process.stdout.split("\n\n")
+    about = {block.split(":")[0].strip(): " ".join(block.split()) for block in blocks if " needs " in block}
+    assert set(about) == {"synthetic", "london-set", "ck-plus", "oulu-casia", "csv"} == set(SOURCES)
+    for name, block in about.items():
+        for word in (" needs ", " ask ", " licence "):
+            assert word in block, name
     assert (
-        "london-set real photographs: 102 people, neutral and smiling (CC BY 4.0). Needs a free download"
-        in text
+        "https://doi.org/10.6084/m9.figshare.5047666, a free download licence CC BY 4.0"
+        in about["london-set"]
     )
-    assert "synthetic drawn faces" in text
-    assert "Needs nothing" in text
+    assert "by a signed agreement: https://" in about["ck-plus"]
+    assert "by a signed agreement: https://" in about["oulu-casia"]
 
 
-@pytest.mark.parametrize("source", ["london-set", "synthetic"])
+@pytest.mark.parametrize(
+    ("name", "module_name"),
+    [("london-set", "london_set"), ("ck-plus", "ck_plus"), ("oulu-casia", "oulu_casia")],
+)
+def test_what_the_command_says_is_what_the_source_says(name, module_name):
+    source = importlib.import_module(f"data_prep.{module_name}")
+    words = set(re.findall(r"\w+", source.LICENCE.lower())) - {
+        "agreement",
+        "casia",
+        "ck",
+        "oulu",
+        "to",
+        "not",
+    }
+    assert words <= set(re.findall(r"\w+", SOURCES[name].licence.lower())) | {"be"}
+
+
+def test_the_choices_of_oulu_casia_are_its_recordings(tmp_path):
+    from data_prep.oulu_casia import CAMERAS, LIGHTS
+
+    for camera, light in itertools.product(CAMERAS, LIGHTS):
+        command = ["oulu-casia", "--source", str(tmp_path), "--camera", camera, "--light", light]
+        assert main([*command, "--out", str(tmp_path / "out")]) == 2
+
+
+@pytest.mark.parametrize("source", [*SOURCES, "overlay"])
 def test_help(source, capsys):
     with pytest.raises(SystemExit) as end:
         main([source, "--help"])
@@ -97,10 +131,11 @@ def test_a_wrong_destination_is_noticed_before_the_work(
 
 
 def a_source(folder):
-    """One person of a London Set, in white."""
+    """One person of a London Set."""
+    image, eyes = place(draw(3, "happiness"))
     for name in ("001_03.jpg", "001_08.jpg"):
-        Image.fromarray(np.full((200, 200, 3), 255, np.uint8)).save(folder / name)
-    points = "".join(f"{50 + i % 100} {60 + i // 100}\n" for i in range(189))
+        Image.fromarray(image).save(folder / name)
+    points = "".join(f"{x} {y}\n" for x, y in [*eyes, *[(60, 60)] * 187])
     (folder / "001_03.tem").write_text(f"189\n{points}")
 
 
@@ -120,7 +155,12 @@ def test_a_disk_that_fills_up(tmp_path, monkeypatch, capsys):
     assert main(["london-set", "--source", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == f"error: {tmp_path / 'out'}: cannot be written (No space left on device)"
-    assert listing(tmp_path) == before
+    # The frames are kept for another try.
+    assert {name.partition("/")[0] for name in set(listing(tmp_path)) - set(before)} == {".out.partial"}
+    monkeypatch.undo()
+    assert main(["london-set", "--source", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert "going on: 2 of 2" in capsys.readouterr().err
+    assert not (tmp_path / ".out.partial").exists()
 
 
 def test_ctrl_c(tmp_path, monkeypatch, capsys):
@@ -130,7 +170,7 @@ def test_ctrl_c(tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data_prep.london_set, "align_face", interrupted)
+    monkeypatch.setattr(data_prep.photographs, "align_face", interrupted)
     assert main(["london-set", "--source", str(tmp_path), "--out", str(tmp_path / "out")]) == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == "interrupted; no half-written database is left"
