@@ -296,8 +296,8 @@ def detectable_difference(sequences: int, discordance: float) -> float:
 
         P(d) = Binomial(d; n, ψ)    and    P(k | d) = Binomial(k; d, (1 + δ/ψ) / 2),
 
-    and the power at δ is the probability of a pair (d, k) with p <= 0.05. This is for one seed. Luck may find
-    a smaller difference; that none was found is no sign that there is none below this.
+    and the power at δ is the probability of a pair (d, k) with k > d - k and p <= 0.05. This is for one seed.
+    Luck may find a smaller difference; that none was found is no sign that there is none below this.
 
     Args:
         sequences: n.
@@ -312,13 +312,13 @@ def detectable_difference(sequences: int, discordance: float) -> float:
     if sequences < 1 or not 0 <= discordance <= 1:
         raise ValueError(f"not a share of a number of sequences: {discordance} of {sequences}")
     discordant = np.arange(sequences + 1)
-    # As many as this on the rarer side still give p <= ALPHA; -1 where even none would not.
-    rarer = binom.ppf(ALPHA / 2, discordant, 0.5) - 1
+    # As many as this against the better variant still give p <= ALPHA; -1 where not even none does.
+    against = binom.ppf(ALPHA / 2, discordant, 0.5) - 1
 
     def power(difference: float) -> float:
         rate = max(discordance, difference)
         better = (1 + difference / rate) / 2
-        found = binom.cdf(rarer, discordant, 1 - better) + binom.cdf(rarer, discordant, better)
+        found = binom.cdf(against, discordant, 1 - better)
         return float(binom.pmf(discordant, sequences, rate) @ found)
 
     if power(1) < POWER:
