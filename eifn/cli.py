@@ -7,31 +7,25 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from eifn.crossval import Run, RunError, check_writable, crossval, local_pool, read_fold
+from eifn.crossval import Run, RunError, check_writable, crossval, local_pool
 from eifn.database import DatabaseError, read_database
 from eifn.extractor import WeightsError
 from eifn.folds import FoldError, subject_folds
 from eifn.network import Variant
-from eifn.paper import CODES, FOLDS
-from eifn.results import (
-    ResultsError,
-    confusion_matrix,
-    expressions_of,
-    summarize,
-    tabulate,
-)
+from eifn.paper import FOLDS
+from eifn.report import TITLES, find_runs, render, render_accuracies, report
+from eifn.results import ResultsError, summarize, tabulate
 from eifn.training import (
     PRESETS,
     Divergence,
@@ -43,8 +37,6 @@ from eifn.training import (
     train_stage_one,
     train_stage_two,
 )
-
-TITLES = {Variant.EFN: "EFN", Variant.EIFN_STAR: "EIFN*", Variant.EIFN: "EIFN"}
 
 STAGE_ONE = {
     "ck-plus": "oulu-casia",
@@ -188,20 +180,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     cross.set_defaults(command=_crossval)
 
-    report = commands.add_parser(
+    tables = commands.add_parser(
         "report",
-        help="tables of accuracies and confusion matrices from finished folds",
-        description="Accuracies and confusion matrices from the predictions that `eifn crossval` left.",
+        help="accuracies, differences and confusion of finished folds, beside the paper's tables",
+        description="Tables 1 to 4 of the paper beside what `eifn crossval` left: accuracies, differences "
+        "between the variants, confusion, how flat the training loss had become, and how each run was made.",
     )
-    report.add_argument(
+    tables.add_argument(
         "folder",
         type=Path,
         nargs="?",
         default=Path("runs"),
         help="any folder of results (default: %(default)s)",
     )
-    report.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
-    report.set_defaults(command=_report)
+    tables.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    tables.set_defaults(command=_report)
     return parser
 
 
@@ -332,76 +325,13 @@ def _crossval(options: argparse.Namespace) -> None:
     on_cpu = Fabric(accelerator=options.accelerator, devices=1).device.type == "cpu"
     with local_pool(options.workers or (torch.get_num_threads() if on_cpu else 1)) as pool:
         folders = crossval(runs, pool)
-    _show(folders, options)
+    outcome = report(folders)
+    print(json.dumps(outcome) if options.json else render_accuracies(outcome))
 
 
 def _report(options: argparse.Namespace) -> None:
-    if not options.folder.is_dir():
-        raise ResultsError(f"{options.folder}: no such folder; `eifn crossval` writes one")
-    folders = sorted({file.parent.parent for file in options.folder.rglob("fold-*/provenance.json")})
-    if not folders:
-        raise ResultsError(f"{options.folder}: no finished folds in it; `eifn crossval` makes them")
-    _show(folders, options)
-
-
-def _show(folders: Iterable[Path], options: argparse.Namespace) -> None:
-    """Print what the folds in some folders, one a run, amount to."""
-    outcomes = []
-    for folder in folders:
-        folds = [read_fold(file.parent) for file in sorted(folder.glob("fold-*/provenance.json"))]
-        settings = folds[0][0]
-        predictions = pd.concat([predictions for _, predictions in folds], ignore_index=True)
-        outcomes.append(
-            {
-                "folder": folder.as_posix(),
-                "database": settings["database"]["name"],
-                "stage_one": settings["stage_one"] and settings["stage_one"]["database"]["name"],
-                "variant": settings["variant"],
-                "seed": settings["seed"],
-                "rule": settings["folds"]["rule"],
-                "folds": len(folds),
-                "expressions": expressions_of(predictions),
-                **{
-                    level: asdict(summarize(predictions, level))
-                    | {"confusion": confusion_matrix(predictions, level).tolist()}
-                    for level in ("sequence", "frame")
-                },
-            }
-        )
-    if options.json:
-        print(json.dumps({"runs": outcomes}))
-        return
-    print(_accuracies(outcomes))
-    if options.command is _report:
-        for outcome in outcomes:
-            print(f"\n{outcome['folder']}: sequences, rows are the truth\n{_confusion(outcome)}")
-
-
-def _accuracies(outcomes: list[dict[str, Any]]) -> str:
-    rows = []
-    for outcome in outcomes:
-        sequence, frame = outcome["sequence"], outcome["frame"]
-        low, high = (f"{100 * bound:.1f}" for bound in sequence["interval"])
-        rows.append(
-            {
-                "database": outcome["database"],
-                "stage one": outcome["stage_one"] or "none",
-                "seed": outcome["seed"],
-                "variant": TITLES[Variant(outcome["variant"])],
-                "folds": f"{outcome['folds']} of {FOLDS}",
-                "sequences": _percent(sequence),
-                "95 % interval": f"{low} to {high}",
-                "correct": f"{sequence['correct']} of {sequence['n']}",
-                "mean ± sd of folds": f"{100 * sequence['fold_mean']:.1f} ± {100 * sequence['fold_sd']:.1f}",
-                "frames": _percent(frame),
-            }
-        )
-    return pd.DataFrame(rows).to_string(index=False)
-
-
-def _confusion(outcome: dict[str, Any]) -> str:
-    codes = [CODES.get(expression, "Ne") for expression in outcome["expressions"]]
-    return pd.DataFrame(outcome["sequence"]["confusion"], index=codes, columns=codes).to_string()
+    outcome = report(find_runs(options.folder))
+    print(json.dumps(outcome) if options.json else render(outcome))
 
 
 def _percent(summary: dict[str, Any]) -> str:

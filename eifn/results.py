@@ -1,4 +1,4 @@
-"""From predictions to accuracies, confusion matrices and intervals.
+"""From predictions to accuracies, confusion matrices, intervals and paired comparisons.
 
 Predictions are a table with one row for each test frame::
 
@@ -24,7 +24,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.optimize import brentq
+from scipy.stats import binom, binomtest, bootstrap
 
 Level = Literal["frame", "sequence"]
 
@@ -52,6 +53,43 @@ class Summary:
     """Mean of the accuracies of the folds. They differ in size, so this is not `accuracy`."""
     fold_sd: float
     """Standard deviation over the folds (n - 1 in the denominator); NaN for a single fold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average:
+    """How well several seeds of one variant do on the same test data. Accuracies are fractions of 1."""
+
+    level: Level
+    accuracies: tuple[float, ...]
+    """Of each seed, pooled over the folds."""
+    accuracy: float
+    """Their mean."""
+    sd: float
+    """Their standard deviation (n - 1 in the denominator); NaN for a single seed."""
+    interval: tuple[float, float]
+    """95 % interval of `accuracy` for other people and these seeds, see `average`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One variant less another on the same sequences. Differences are fractions of 1."""
+
+    sequences: int
+    subjects: int
+    differences: tuple[float, ...]
+    """In accuracy, first less second, for each seed."""
+    difference: float
+    """Their mean."""
+    interval: tuple[float, float]
+    """95 % interval of `difference` for other people and these seeds, see `compare`."""
+    only_first: tuple[int, ...]
+    """Sequences that the first alone got right, for each seed."""
+    only_second: tuple[int, ...]
+    """Sequences that the second alone got right, for each seed."""
+    p: float
+    """`exact_p`: the chance of a difference this large if the two were alike."""
+    detectable: float
+    """`detectable_difference` of so many sequences with the discordance seen here."""
 
 
 def tabulate(
@@ -142,6 +180,185 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
     """
     interval = binomtest(correct, n).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def average(seeds: Sequence[pd.DataFrame], level: Level) -> Average:
+    """Mean accuracy of several seeds, with an interval by the bootstrap over subjects (Efron 1979).
+
+    The sequences of one person are not independent, so whole people are drawn, with replacement, 9999 times
+    (and the same ones every time this is called); a person comes with all frames from all seeds. The interval
+    is from the 2.5th to the 97.5th percentile. It speaks of other people and not of other seeds, for which
+    `sd` is there, and it is too narrow where next to nothing is wrong, or next to nothing right.
+
+    Args:
+        seeds: predictions for the same test data, one table a seed.
+        level: what is counted.
+
+    Raises:
+        ResultsError: predictions that are malformed or for different sequences, or fewer than two subjects.
+    """
+    right = _right(seeds, level)  # (seeds, frames or sequences)
+    accuracies = right.mean(axis=1)
+    return Average(
+        level=level,
+        accuracies=tuple(accuracies.tolist()),
+        accuracy=float(accuracies.mean()),
+        sd=float(accuracies.std(ddof=1)),
+        interval=_interval_over_subjects(right.mean()),
+    )
+
+
+def compare(first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame]) -> Comparison:
+    """Compare two variants sequence by sequence, over as many seeds as are given.
+
+    A seed of the one is set beside the same seed of the other, and the differences are averaged over seeds.
+    The interval of the mean is by the bootstrap over subjects, as in `average`. It allows for the likeness of
+    the sequences of one person; `p` and `detectable` take sequences for independent and are somewhat too
+    hopeful. None of the three says what other seeds would give: `differences` shows how far these agree.
+
+    Args:
+        first: predictions of one variant, one table a seed.
+        second: predictions of the other for the same sequences, in the same order of seeds.
+
+    Raises:
+        ResultsError: predictions that are malformed or for different sequences, or fewer than two subjects.
+        ValueError: not as many seeds of one as of the other.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"as many seeds of both are needed, got {len(first)} and {len(second)}")
+    right = _right([*first, *second], "sequence")
+    # Right answers of the first less those of the second, -1, 0 or 1: (seeds, sequences)
+    gains = right.iloc[: len(first)] - right.iloc[len(first) :].to_numpy()
+    differences = gains.mean(axis=1)
+    return Comparison(
+        sequences=gains.shape[1],
+        subjects=gains.columns.unique("subject").size,
+        differences=tuple(differences.tolist()),
+        difference=float(differences.mean()),
+        interval=_interval_over_subjects(gains.mean()),
+        only_first=tuple((gains > 0).sum(axis=1).tolist()),
+        only_second=tuple((gains < 0).sum(axis=1).tolist()),
+        p=exact_p(gains.sum().to_numpy()),
+        detectable=detectable_difference(gains.shape[1], float((gains != 0).mean(axis=None))),
+    )
+
+
+def exact_p(gains: np.ndarray) -> float:
+    """The two-sided p of paired whole numbers whose signs, if nothing differed, would be tosses of a coin.
+
+    It is the share of the 2^n choices of signs that bring their sum at least as far from 0 as it is. With one
+    seed, a gain is 1 where only the first variant is right, -1 where only the second is, and else 0: this is
+    McNemar's exact test (1947), a binomial test on the discordant sequences. With several seeds a gain is the
+    sum over the seeds, and a sequence is still one toss: the randomization test of Fisher (1935).
+
+    Args:
+        gains: (sequences,), whole numbers.
+    """
+    chances = np.ones(1)  # of 0, 1, 2, ... as the sum of those that come up heads
+    for size in np.abs(gains[gains != 0]):
+        tails = np.zeros(size)
+        chances = (np.concatenate([chances, tails]) + np.concatenate([tails, chances])) / 2
+    total = len(chances) - 1
+    as_far = np.abs(2 * np.arange(total + 1) - total) >= abs(gains.sum())
+    return min(1.0, float(chances[as_far].sum()))
+
+
+def holm(p: Sequence[float]) -> tuple[float, ...]:
+    """Adjust the p of several comparisons, so that 5 % is the risk of any false finding (Holm 1979).
+
+    In ascending order each is multiplied by the number of those not before it, and none may be below its
+    predecessor. Nothing is assumed about how the comparisons depend on one another.
+
+    Returns:
+        The adjusted p, in the order given.
+    """
+    order = np.argsort(p)
+    stepped = np.sort(p) * np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(stepped).clip(max=1)
+    return tuple(adjusted.tolist())
+
+
+ALPHA = 0.05
+"""The chance of a false finding that `detectable_difference` allows."""
+
+POWER = 0.8
+"""The chance of a true finding that it demands."""
+
+
+def detectable_difference(sequences: int, discordance: float) -> float:
+    """The smallest true difference in accuracy that McNemar's exact test finds at 5 % with a power of 80 %.
+
+    Sequences are taken for independent. Each is discordant (one variant right, the other wrong) with the
+    probability ψ = max(discordance, δ), since accuracies cannot differ by more than that; a discordant one
+    favours the better variant with the probability (1 + δ/ψ) / 2. So d of n sequences are discordant, and k
+    of these favour the better variant, with the probabilities
+
+        P(d) = Binomial(d; n, ψ)    and    P(k | d) = Binomial(k; d, (1 + δ/ψ) / 2),
+
+    and the power at δ is the probability of a pair (d, k) with k > d - k and p <= 0.05. This is for one seed.
+    Luck may find a smaller difference; that none was found is no sign that there is none below this.
+
+    Args:
+        sequences: n.
+        discordance: the share of discordant sequences, as observed or assumed.
+
+    Returns:
+        δ as a fraction of 1; NaN for fewer than 6 sequences, with which p <= 0.05 is out of reach.
+
+    Raises:
+        ValueError: no sequences, or a discordance that is not a share.
+    """
+    if sequences < 1 or not 0 <= discordance <= 1:
+        raise ValueError(f"not a share of a number of sequences: {discordance} of {sequences}")
+    discordant = np.arange(sequences + 1)
+    # As many as this against the better variant still give p <= ALPHA; -1 where not even none does.
+    against = binom.ppf(ALPHA / 2, discordant, 0.5) - 1
+
+    def power(difference: float) -> float:
+        rate = max(discordance, difference)
+        better = (1 + difference / rate) / 2
+        found = binom.cdf(against, discordant, 1 - better)
+        return float(binom.pmf(discordant, sequences, rate) @ found)
+
+    if power(1) < POWER:
+        return float("nan")
+    return float(brentq(lambda difference: power(difference) - POWER, 1e-9, 1))
+
+
+def _right(tables: Sequence[pd.DataFrame], level: Level) -> pd.DataFrame:
+    """Right answers as 1, wrong ones as 0: a row for each table, a column for each frame or sequence."""
+    rows = []
+    for predictions in tables:
+        answered = answers(predictions, level)
+        if level == "frame":
+            answered = answered.assign(position=predictions["position"].to_numpy())
+        right = (answered["truth"] == answered["answer"]).astype(int)
+        keys = answered.drop(columns=["fold", "answer"])
+        rows.append(right.set_axis(pd.MultiIndex.from_frame(keys)))
+        odd = rows[0].index.symmetric_difference(rows[-1].index)
+        if len(odd):
+            subject, sequence, truth = odd[0][:3]
+            raise ResultsError(
+                f"not the same test data: sequence {sequence} of subject {subject}, {truth}, is not in "
+                "every table; compare finished runs on one database"
+            )
+    if rows[0].index.unique("subject").size < 2:
+        raise ResultsError("predictions for one subject only, and an interval over subjects needs two")
+    return pd.DataFrame([row.reindex(rows[0].index) for row in rows])
+
+
+def _interval_over_subjects(values: pd.Series) -> tuple[float, float]:
+    """The bootstrap's percentile interval of the mean of values that are indexed by subject and more."""
+    by_subject = values.groupby(level="subject")
+    drawn = bootstrap(
+        (by_subject.sum().to_numpy(), by_subject.size().to_numpy()),
+        lambda total, count, axis: total.sum(axis) / count.sum(axis),
+        paired=True,
+        method="percentile",
+        rng=0,
+    )
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
 def write_predictions(path: str | os.PathLike[str], predictions: pd.DataFrame) -> None:

@@ -97,14 +97,14 @@ def test_wrong_arguments(arguments, complaint, capsys):
 def test_crossval_prints_a_table_and_leaves_predictions(data, tmp_path, capsys):
     out = tmp_path / "runs"
     assert run("crossval", "--database", data / "tiny", "--out", out) == 0
-    table = capsys.readouterr().out.splitlines()
+    title, *table = capsys.readouterr().out.splitlines()
+    assert title == f"{out}/laptop/tiny: tiny, stage one on synth-oulu (synthetic faces)"
     assert len(table) == 1 + 3
-    for word in ("variant", "sequences", "95 % interval", "mean ± sd of folds", "frames"):
+    for word in ("variant", "sequences", "95 % interval", "mean ± sd", "frames"):
         assert word in table[0]
     for row, title in zip(table[1:], ("EFN ", "EIFN* ", "EIFN "), strict=True):
         assert title in row
         assert "10 of 10" in row
-        assert "synth-oulu" in row
         assert "of 24" in row
     for variant in Variant:
         assert len(list((out / "laptop" / "tiny" / variant).glob("seed-0/fold-*/predictions.csv"))) == 10
@@ -137,12 +137,15 @@ def test_report_agrees_with_scikit_learn(runs, capsys):
 
 
 @pytest.mark.slow
-def test_report_shows_the_confusion_of_every_run(runs, capsys):
+def test_report_prints_every_table_and_says_what_is_missing(runs, capsys):
     assert run("report", runs) == 0
     out = capsys.readouterr().out
-    assert out.count("sequences, rows are the truth") == 2
-    assert "    Ha" in out
+    for title in ("Accuracy", "Differences in points", "Training loss", "How the runs were made"):
+        assert out.count(f"\n{title}") == 1
+    assert out.count("sequences of 10 of 10 folds, rows are the truth") == 2
+    assert "Ha" in out
     assert "Sa" in out
+    assert "note      no run of EIFN* is here to compare with" in out
 
 
 @pytest.mark.slow

@@ -1,14 +1,21 @@
+from itertools import combinations, product
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn import metrics
 
 from eifn.results import (
     ResultsError,
     answers,
+    average,
+    compare,
     confusion_matrix,
+    detectable_difference,
+    exact_p,
     expressions_of,
+    holm,
     read_predictions,
     summarize,
     tabulate,
@@ -112,6 +119,175 @@ def test_the_interval_holds_the_accuracies_that_the_score_test_accepts(correct, 
         if 0 < bound < 1:
             assert abs(share - bound) == pytest.approx(z * np.sqrt(bound * (1 - bound) / n))
     assert summarize(two_frames(0.9, 0.9), "frame").interval == wilson_interval(2, 2)
+
+
+def same_test(predictions, seed):
+    """Other answers to the same questions, in another order: those of another variant or seed."""
+    scores = np.random.default_rng(seed).normal(size=(len(predictions), 7))
+    scores[np.arange(len(scores)), [EXPRESSIONS.index(e) for e in predictions["truth"]]] += 1.5
+    other = predictions.copy()
+    other[[f"p_{e}" for e in EXPRESSIONS]] = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    return other.sample(frac=1, random_state=seed, ignore_index=True)
+
+
+def right_answers(predictions):
+    """By sequence, from the loops of `reference`."""
+    keys = dict.fromkeys(zip(predictions["subject"], predictions["sequence"], strict=True))
+    truth, answer, _ = reference(predictions, "sequence")
+    return dict(zip(keys, (truth == answer).tolist(), strict=True))
+
+
+def test_a_comparison_counts_what_loops_count():
+    first = random_predictions(0)
+    second, third, fourth = (same_test(first, seed) for seed in (10, 20, 30))
+    found = compare([first, third], [second, fourth])
+    right = [right_answers(table) for table in (first, second, third, fourth)]
+    keys = list(right[0])
+    only_first = [sum(a[k] and not b[k] for k in keys) for a, b in (right[:2], right[2:])]
+    only_second = [sum(b[k] and not a[k] for k in keys) for a, b in (right[:2], right[2:])]
+    assert found.only_first == tuple(only_first)
+    assert found.only_second == tuple(only_second)
+    assert (found.sequences, found.subjects) == (len(keys), 30)
+    for a, b, difference in ((first, second, found.differences[0]), (third, fourth, found.differences[1])):
+        accuracies = [summarize(table, "sequence").accuracy for table in (a, b)]
+        assert difference == pytest.approx(accuracies[0] - accuracies[1])
+    assert found.difference == pytest.approx(np.mean(found.differences))
+    discordance = (sum(only_first) + sum(only_second)) / (2 * len(keys))
+    assert found.detectable == detectable_difference(len(keys), discordance)
+    swapped = compare([second, fourth], [first, third])
+    assert swapped.p == found.p
+    assert swapped.difference == -found.difference
+    np.testing.assert_allclose(swapped.interval, (-found.interval[1], -found.interval[0]), atol=0.01)
+
+
+def test_one_seed_is_mcnemar():
+    first = random_predictions(1)
+    second = same_test(first, 11)
+    found = compare([first], [second])
+    (b,), (c,) = found.only_first, found.only_second
+    assert min(b, c) > 0
+    assert found.p == pytest.approx(binomtest(b, b + c).pvalue)
+    assert compare([first], [first]).p == 1
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (5, 0), (6, 0), (4, 4), (3, 12), (0, 300), (140, 170)])
+def test_p_is_that_of_the_binomial_test(b, c):
+    gains = np.repeat([1, 0, -1], [b, 20, c])
+    expected = binomtest(b, b + c).pvalue if b + c else 1
+    assert exact_p(gains) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_p_is_the_share_of_all_signs(seed):
+    """Three seeds: gains of -3 to 3, and every one of the 2^12 ways to toss the signs."""
+    gains = np.random.default_rng(seed).integers(-3, 4, 12) + (np.arange(12) < seed)
+    sums = np.array(list(product([-1, 1], repeat=12))) @ np.abs(gains)
+    assert exact_p(gains) == pytest.approx((np.abs(sums) >= abs(gains.sum())).mean())
+
+
+def answered(right):
+    """Predictions, a list of right or wrong for each subject, one frame a sequence."""
+    rows = [
+        ("S" + str(subject), str(sequence), 0, "anger", 0, float(good), 1 - float(good))
+        for subject, each in enumerate(right)
+        for sequence, good in enumerate(each)
+    ]
+    columns = ["subject", "sequence", "position", "truth", "fold", "p_anger", "p_fear"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_interval_draws_people_not_sequences():
+    """Against all 6^6 ways to draw 6 people with replacement, each with the sequences that are theirs."""
+    rng = np.random.default_rng(0)
+    sizes = [1, 9, 2, 7, 3, 5]
+    first = [[subject % 2] * n for subject, n in enumerate(sizes)]  # a person is all right or all wrong
+    second = [rng.integers(0, 2, n) for n in sizes]
+    draws = np.array(list(product(range(6), repeat=6)))
+    n = np.array(sizes)[draws].sum(1)
+
+    gains = np.array([sum(a) - sum(b) for a, b in zip(first, second, strict=True)])
+    expected = np.quantile(gains[draws].sum(1) / n, [0.025, 0.975])
+    found = compare([answered(first)], [answered(second)]).interval
+    np.testing.assert_allclose(found, expected, atol=0.03)
+
+    right = np.array([sum(a) + sum(b) for a, b in zip(first, second, strict=True)]) / 2
+    expected = np.quantile(right[draws].sum(1) / n, [0.025, 0.975])
+    both = average([answered(first), answered(second)], "sequence")
+    np.testing.assert_allclose(both.interval, expected, atol=0.03)
+
+    alone = average([answered(first)], "sequence")
+    assert np.diff(alone.interval) > 1.5 * np.diff(wilson_interval(sum(map(sum, first)), sum(sizes)))
+
+
+@LEVELS
+def test_an_average_is_over_seeds(level):
+    first = random_predictions(0)
+    seeds = [first, same_test(first, 10), same_test(first, 20)]
+    found = average(seeds, level)
+    each = [summarize(seed, level).accuracy for seed in seeds]
+    assert found.accuracies == pytest.approx(each)
+    assert found.accuracy == pytest.approx(np.mean(each))
+    assert found.sd == pytest.approx(np.sqrt(((each - np.mean(each)) ** 2).sum() / 2))
+    assert found.interval[0] < found.accuracy < found.interval[1]
+    assert found == average(seeds, level)  # the same draws
+    assert np.isnan(average(seeds[:1], level).sd)
+
+
+def test_what_is_not_the_same_test_is_not_compared():
+    first = random_predictions(0)
+    subject = first["subject"][0]
+    fewer = first[first["subject"] != subject]
+    with pytest.raises(ResultsError, match=f"not the same test data: sequence 000 of subject {subject}"):
+        compare([first], [fewer])
+    with pytest.raises(ResultsError, match="not the same test data"):
+        average([fewer, first], "frame")
+    other_truth = answered([[1, 1], [0, 1]])
+    other_truth.loc[3, "truth"] = "fear"
+    with pytest.raises(ResultsError, match=r"sequence 1 of subject S1, (anger|fear), is not in every table"):
+        compare([other_truth], [answered([[1, 1], [0, 1]])])
+    with pytest.raises(ResultsError, match="one subject only"):
+        compare([answered([[1, 0]])], [answered([[1, 1]])])
+    with pytest.raises(ValueError, match="got 2 and 1"):
+        compare([first, first], [first])
+
+
+def test_holm_is_the_closed_test():
+    """Holm rejects what Bonferroni rejects in every family that the comparison is in."""
+    rng = np.random.default_rng(0)
+    for p in [[0.01, 0.04, 0.03], [0.02], [0.5, 0.5, 1.0], *rng.random((20, 4)) ** 3]:
+        families = [set(f) for k in range(1, len(p) + 1) for f in combinations(range(len(p)), k)]
+        expected = [
+            max(min(1, len(f) * min(p[j] for j in f)) for f in families if i in f) for i in range(len(p))
+        ]
+        assert holm(p) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("n", "discordance"), [(327, 0.04), (480, 0.15), (204, 0.01), (40, 0.3)])
+def test_the_detectable_difference_is_found_four_times_in_five(n, discordance):
+    rng = np.random.default_rng(n)
+
+    def found(difference):
+        rate = max(discordance, difference)
+        shares = [(rate + difference) / 2, (rate - difference) / 2, 1 - rate]
+        drawn = rng.multinomial(n, shares, 20_000)[:, :2]
+        counts, times = np.unique(drawn, axis=0, return_counts=True)
+        significant = [b + c > 0 and binomtest(b, b + c).pvalue <= 0.05 for b, c in counts]
+        return times[significant].sum() / 20_000
+
+    difference = detectable_difference(n, discordance)
+    assert found(difference) == pytest.approx(0.8, abs=0.012)
+    assert found(0.9 * difference) < 0.77
+
+
+def test_what_can_be_detected():
+    """Six discordant sequences, all one way, are the least: 2 / 2^6 is below 0.05 and 2 / 2^5 is not."""
+    assert np.isnan(detectable_difference(5, 0.5))
+    assert detectable_difference(6, 0.5) == pytest.approx(0.8 ** (1 / 6))  # all six have to be discordant
+    differences = [detectable_difference(n, 0.1) for n in (50, 100, 327, 480, 5000)]
+    assert differences == sorted(differences, reverse=True)
+    for n, discordance in [(0, 0.1), (10, -0.1), (10, 1.1), (10, np.nan)]:
+        with pytest.raises(ValueError, match="not a share"):
+            detectable_difference(n, discordance)
 
 
 def test_written_and_read_exactly(tmp_path):
