@@ -20,7 +20,7 @@ BENCHMARKS := $(basename $(notdir $(wildcard benchmarks/*.py)))
 PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
 PORT ?= 8000
 
-.PHONY: help book test test-quick lint serve notebooks bench clean environment always
+.PHONY: help book test test-quick lint serve notebooks start sheets bench clean environment always
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,8 @@ help:
 	@echo 'make test        everything CI checks: lint, all tests, the book, every notebook cell'
 	@echo 'make test-quick  lint and unit tests'
 	@echo 'make notebooks   run the notebooks and save them with their new outputs'
+	@echo 'make sheets      draw contact sheets of the synthetic faces into _build/sheets'
+	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
 	@echo 'make bench       run the benchmarks'
 	@echo 'make clean       remove what make built; keeps .venv, runs/ and your own databases'
 
@@ -55,6 +57,14 @@ serve: book
 notebooks: $(PREPARED) | environment
 	"$(BIN)/jupyter" nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 \
 	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+
+sheets: | environment
+	"$(BIN)/python" -m data_prep sheets --out _build/sheets
+
+# The weights that come with the package: see eifn/pretraining.py.
+start: | environment
+	"$(BIN)/python" -m data_prep synthetic --twin synth-start --entanglement 0 --out data/synth-start
+	"$(BIN)/python" -m eifn.pretraining --database data/synth-start --epochs 24 --out eifn/weights/laptop.safetensors
 
 bench: environment
 	@for name in $(BENCHMARKS); do echo "== $$name"; "$(BIN)/python" -m benchmarks.$$name || exit 1; done

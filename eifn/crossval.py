@@ -44,6 +44,7 @@ from tqdm import tqdm
 import eifn
 from eifn import augment, center_loss, database, extractor, folds, fusion, network, objective, training
 from eifn.database import FaceDatabase, read_database
+from eifn.extractor import LAPTOP
 from eifn.folds import Rule, subject_folds
 from eifn.network import Variant
 from eifn.paper import FOLDS
@@ -429,7 +430,8 @@ def _identity(faces: FaceDatabase) -> dict[str, str]:
 
 def _weights_identity(source: str) -> str:
     """A file of weights is what is in it, not where it lies."""
-    return _sha256(Path(source)) if Path(source).is_file() else source
+    file = LAPTOP if source == "laptop" else Path(source)
+    return _sha256(file) if file.is_file() else source
 
 
 def _code_sha256() -> str:

@@ -19,6 +19,10 @@ STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 """Output channels of VGG-16's thirteen convolutions; a 2 x 2 max-pool follows each stage."""
 
 
+LAPTOP = Path(__file__).parent / "weights" / "laptop.safetensors"
+"""A start for 1/8 width, pre-trained on drawn people (see `eifn.pretraining`)."""
+
+
 class WeightsError(ValueError):
     """Weights that cannot be had, read or fitted; the message names the file and the remedy."""
 
@@ -60,8 +64,8 @@ class Extractor(nn.Sequential):
         """Start from trained weights, in place.
 
         Args:
-            source: `"imagenet"` (torchvision's, downloaded on first use; width 1 only), `"none"` (keep He's
-                initialization), or a file: safetensors, or a torch file, which is read with
+            source: `"imagenet"` (torchvision's, downloaded on first use; width 1 only), `"laptop"` (`LAPTOP`;
+                width 1/8 only), `"none"` (keep He's initialization), or a file: safetensors, or a torch file, which is read with
                 `weights_only=True`. A file may hold the extractor alone or a whole VGG-16.
 
         Raises:
@@ -69,7 +73,7 @@ class Extractor(nn.Sequential):
         """
         if source == "none":
             return
-        state = _imagenet() if source == "imagenet" else _read(Path(source))
+        state = _imagenet() if source == "imagenet" else _read(LAPTOP if source == "laptop" else Path(source))
         own = self.state_dict()
         # A whole torchvision VGG-16 keeps these layers under "features.".
         state = {key.removeprefix("features."): value for key, value in state.items()}
@@ -97,7 +101,7 @@ def _imagenet() -> dict[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; weights are `imagenet`, `none` or a file")
+        raise WeightsError(f"{path}: no such file; weights are `imagenet`, `laptop`, `none` or a file")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

@@ -1,9 +1,9 @@
 """A start for narrow extractors, as ImageNet is one for the full width: trained to tell drawn faces apart.
 
-`eifn/weights/laptop.safetensors` was made by `make start`: one extractor of 1/8 width, trained on the synthetic
-people of `synth-start`, who are in neither twin and whose resting faces imitate no expression. It learns who and
-which expression at once, from two linear layers that are thrown away, so that it favors neither branch. Both
-branches of every variant start from it in the preset `laptop`.
+`eifn/weights/laptop.safetensors` was made by `make start`: one extractor of 1/8 width, trained on the
+synthetic people of `synth-start`, who are in neither twin and whose resting faces imitate no expression. It
+learns who and which expression at once, through two linear layers that are thrown away, so that it favors
+neither branch. Both branches of every variant start from it in the preset `laptop`.
 
 Book: chapter 3, *Two extractors*.
 """

@@ -51,13 +51,15 @@ class Preset:
     width: float
     """Of the extractors; 1 is VGG-16."""
     weights: str
-    """Where the extractors start: `"imagenet"`, `"none"` or a file (see `Extractor.load_weights`)."""
+    """Where the extractors start: `"imagenet"`, `"laptop"`, `"none"` or a file (see `Extractor.load_weights`)."""
     views: int
     """How many of its 14 augmented views an epoch shows of each image, drawn anew each epoch."""
     stage_one_epochs: int
     """Pre-training on the other database, at the initial rate throughout."""
     stage_two_epochs: int
-    """Fine-tuning; the rate is divided by 10 after every 20."""
+    """Fine-tuning."""
+    drop_every: int
+    """Divide the learning rate by 10 after every so many epochs of fine-tuning; 20 in the paper."""
     clip: float | None
     """Shorten a gradient that is longer than this, over all parameters together; None never does."""
     precision: str
@@ -71,15 +73,17 @@ PRESETS = {
         views=VIEWS,
         stage_one_epochs=20,
         stage_two_epochs=60,
+        drop_every=paper.LEARNING_RATE_STEP,
         clip=None,
         precision="bf16-mixed",
     ),
     "laptop": Preset(
         width=1 / 8,
-        weights="none",
+        weights="laptop",
         views=1,
-        stage_one_epochs=60,
-        stage_two_epochs=60,
+        stage_one_epochs=8,
+        stage_two_epochs=12,
+        drop_every=6,
         clip=10,
         precision="32-true",
     ),
@@ -303,7 +307,7 @@ def train_stage_two(
         rows,
         weights=loss_weights(database),
         epochs=preset.stage_two_epochs,
-        drop_every=paper.LEARNING_RATE_STEP,
+        drop_every=preset.drop_every,
         views=preset.views,
         clip=preset.clip,
         seed=seed,

@@ -72,9 +72,9 @@ RESTING = {
 }
 """The action units that a face seems to show at rest, and the visible traits it shows them with.
 
-Each is a look that people do read as an expression: heavy, low brows as anger, drooping corners as sadness. The
-weights are of traits in standard deviations. One trait of each is the look itself, another can be seen whatever
-the face does, so that who knows the person knows what to subtract.
+Each is a look that people do read as an expression: heavy, low brows as anger, drooping corners as sadness.
+The weights are of traits in standard deviations. One trait of each is the look itself, another can be seen
+whatever the face does, so that who knows the person knows what to subtract.
 """
 
 STRENGTH = 0.40

@@ -1,7 +1,7 @@
 """The shape of a face: curves of brows, lids and lips, and a relief around them, moved by action units.
 
-Lengths are in units of the distance between the pupils, measured on the face from the point between them: x to
-the right of the image, y down, z towards the viewer.
+Lengths are in units of the distance between the pupils, measured on the face from the point between them:
+x to the right of the image, y down, z towards the viewer.
 """
 
 from __future__ import annotations

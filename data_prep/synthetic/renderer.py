@@ -1,7 +1,7 @@
 """Draws faces: the relief of `geometry`, colored and lit. No model files.
 
 Light follows the slopes of the relief, casts shadows on it and dims its hollows; skin, hair, eyes and mouth
-are layers of color over it, each with a soft edge. Colors are mixed in linear light and become sRGB at the end.
+are layers of color over it, each with a soft edge. Colors are mixed in linear light, and become sRGB at last.
 """
 
 from __future__ import annotations

@@ -102,8 +102,8 @@ def write_twin(
         out: the database to write.
         seed: another one draws other people.
         entanglement: how far resting faces imitate an expression, 0 to 1.
-        all_frames: the whole sequences instead of their last three frames. What comes before the onset is then
-            a sequence of its own, labelled neutral.
+        all_frames: the whole sequences instead of their last three frames. What comes before the onset is
+            then a sequence of its own, labelled neutral.
 
     Returns:
         `out`.
