@@ -64,7 +64,7 @@ sheets: | environment
 # The weights that come with the package: see eifn/pretraining.py.
 start: | environment
 	"$(BIN)/python" -m data_prep synthetic --twin synth-start --entanglement 0 --out data/synth-start
-	"$(BIN)/python" -m eifn.pretraining --database data/synth-start --epochs 24 --out eifn/weights/laptop.safetensors
+	"$(BIN)/python" -m eifn.pretraining --database data/synth-start --out eifn/weights/laptop.safetensors
 
 bench: environment
 	@for name in $(BENCHMARKS); do echo "== $$name"; "$(BIN)/python" -m benchmarks.$$name || exit 1; done

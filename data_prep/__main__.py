@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "overlay":
             _draw_overlay(options)
             print(f"{options.out} written")
+        elif options.command == "sheets":
+            _draw_sheets(options)
         else:
             check_destination(options.out)  # before the long work, not after it
             options.prepare(options)
@@ -112,7 +114,8 @@ def _list_of_sources() -> str:
             *lines,
             "",
             "`python -m data_prep SOURCE --help` says more about each.",
-            "`python -m data_prep overlay --databases DIR ... --out FILE.png` lays faces over one another.",
+            "`python -m data_prep overlay --databases DIR ... --out FILE.png` lays faces over one another,",
+            "`python -m data_prep sheets --out DIR` draws contact sheets of the synthetic ones.",
         ]
     )
 
@@ -196,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     synthetic.add_argument(
         "--entanglement",
-        type=float,
+        type=_share,
         default=0.5,
         metavar="E",
         help="how far resting faces imitate an expression, from 0 (not at all) to 1 (default: 0.5)",
@@ -248,7 +251,21 @@ def _parser() -> argparse.ArgumentParser:
     overlay.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the picture, e.g. overlay.png"
     )
+    sheets = sources.add_parser(
+        "sheets",
+        help="contact sheets of the synthetic faces",
+        description="Draw contact sheets: people and expressions at 64 and 256 pixels, each action unit, the "
+        "dial of entanglement, sequences.",
+    )
+    sheets.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for the pictures")
     return parser
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
 
 
 # Each source is imported by its own command: one that is broken or slow to import leaves the others usable.
@@ -291,6 +308,13 @@ def _draw_overlay(options: argparse.Namespace) -> None:
     from data_prep.overlay import draw_overlay
 
     draw_overlay(options.databases, options.out)
+
+
+def _draw_sheets(options: argparse.Namespace) -> None:
+    from data_prep.synthetic.sheets import write_sheets
+
+    for file in write_sheets(options.out):
+        print(f"{file} written")
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> None:

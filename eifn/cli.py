@@ -106,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=PRESETS,
         default="laptop",
         help="paper: full width, ImageNet start, all 14 views, wants a GPU; "
-        "laptop: an eighth of the width, pre-trained on drawn faces, minutes on two cores (default: %(default)s)",
+        "laptop: an eighth of the width, pre-trained on drawn faces, minutes on two cores "
+        "(default: %(default)s)",
     )
     recipe.add_argument(
         "--stage-one",
@@ -117,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--weights",
         metavar="imagenet|laptop|none|PATH",
-        help="where the extractors start: torchvision's ImageNet weights, those that come with the package for "
-        "1/8 width, from scratch, or a file (default: paper imagenet, laptop laptop)",
+        help="where the extractors start: torchvision's ImageNet weights, those that come with the package "
+        "for 1/8 width, from scratch, or a file (default: paper imagenet, laptop laptop)",
     )
     recipe.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     recipe.add_argument(

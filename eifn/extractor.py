@@ -65,8 +65,8 @@ class Extractor(nn.Sequential):
 
         Args:
             source: `"imagenet"` (torchvision's, downloaded on first use; width 1 only), `"laptop"` (`LAPTOP`;
-                width 1/8 only), `"none"` (keep He's initialization), or a file: safetensors, or a torch file, which is read with
-                `weights_only=True`. A file may hold the extractor alone or a whole VGG-16.
+                width 1/8 only), `"none"` (keep He's initialization), or a file: safetensors, or a torch file,
+                which is read with `weights_only=True`. A file may hold the extractor alone or a whole VGG-16.
 
         Raises:
             WeightsError: no network, no such file, not weights, or weights of another shape.

@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument("--database", type=Path, required=True, metavar="DIR", help="a prepared database")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors to write")
     parser.add_argument("--width", type=float, default=1 / 8, help="default: 1/8")
-    parser.add_argument("--epochs", type=int, default=30, help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=24, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     options = parser.parse_args()
     database = read_database(options.database)

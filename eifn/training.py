@@ -51,7 +51,7 @@ class Preset:
     width: float
     """Of the extractors; 1 is VGG-16."""
     weights: str
-    """Where the extractors start: `"imagenet"`, `"laptop"`, `"none"` or a file (see `Extractor.load_weights`)."""
+    """Where the extractors start: see `Extractor.load_weights`."""
     views: int
     """How many of its 14 augmented views an epoch shows of each image, drawn anew each epoch."""
     stage_one_epochs: int
@@ -81,9 +81,9 @@ PRESETS = {
         width=1 / 8,
         weights="laptop",
         views=1,
-        stage_one_epochs=8,
-        stage_two_epochs=12,
-        drop_every=6,
+        stage_one_epochs=12,
+        stage_two_epochs=20,
+        drop_every=10,
         clip=10,
         precision="32-true",
     ),

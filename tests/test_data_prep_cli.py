@@ -13,6 +13,7 @@ from PIL import Image
 
 import data_prep.photographs
 from data_prep.__main__ import SOURCES, TWINS, main
+from data_prep.synthetic import twins
 
 
 def listing(folder):
@@ -82,6 +83,7 @@ def test_help(source, capsys):
         (["london-set", "--source", "x"], "the following arguments are required: --out"),
         (["synthetic", "--twin", "synth-ckk", "--out", "x"], "invalid choice: 'synth-ckk'"),
         (["synthetic", "--twin", "synth-ck", "--seed", "one", "--out", "x"], "invalid int value: 'one'"),
+        (["synthetic", "--twin", "synth-ck", "--entanglement", "2", "--out", "x"], "2 is not from 0 to 1"),
     ],
 )
 def test_wrong_arguments(arguments, complaint, capsys):
@@ -188,8 +190,7 @@ def test_success_is_one_line(tmp_path, capsys):
 
 
 def test_the_twins_of_the_command_are_those_that_can_be_drawn():
-    twins = pytest.importorskip("data_prep.synthetic.twins", reason="not written yet")
-    assert set(TWINS) == set(twins.TWINS)
+    assert set(TWINS) == {*twins.TWINS, "synth-start"}
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ class _Picture:
         gap = gap * smooth_step((1 - m) / 0.04) * smooth_step(opening / 0.012)
         image = _over(image, cavity * light[:, None], gap)
         seam = hill((y - g.upper_edge) / (0.012 + 0.2 * self.edge)) * smooth_step((1.06 - m) / 0.10)
-        return _over(image, image * 0.25, 0.75 * seam * (1 - gap * upper))
+        return _over(image, image * 0.15, 0.85 * seam * (1 - gap * upper))
 
     def _glasses(self, image: Tensor, lit: Tensor) -> Tensor:
         worn = (self.a["glasses"].flatten() > 0).nonzero()[:, 0]
