@@ -83,7 +83,7 @@ def test_every_face_lies_where_it_should_with_and_without_a_smile(source, out):
     for frame in database.frames:
         assert frame[32, 32, 0] > frame[32, 32, 2] + 20  # more red than blue
         found = (np.array(find_eyes(cv2.resize(frame, (256, 256)))) + 0.5) / 4 - 0.5
-        np.testing.assert_allclose(found, [LEFT_PUPIL, RIGHT_PUPIL], atol=1)
+        np.testing.assert_allclose(found, [LEFT_PUPIL, RIGHT_PUPIL], atol=1.5)  # found at 64 pixels
 
 
 # The layouts that unzipping leaves.
