@@ -57,9 +57,7 @@ class Preset:
     stage_one_epochs: int
     """Pre-training on the other database, at the initial rate throughout."""
     stage_two_epochs: int
-    """Fine-tuning."""
-    drop_every: int
-    """Divide the learning rate by 10 after every so many epochs of fine-tuning; 20 in the paper."""
+    """Fine-tuning; the rate is divided by 10 after every 20."""
     clip: float | None
     """Shorten a gradient that is longer than this, over all parameters together; None never does."""
     precision: str
@@ -73,7 +71,6 @@ PRESETS = {
         views=VIEWS,
         stage_one_epochs=20,
         stage_two_epochs=60,
-        drop_every=paper.LEARNING_RATE_STEP,
         clip=None,
         precision="bf16-mixed",
     ),
@@ -82,8 +79,7 @@ PRESETS = {
         weights="laptop",
         views=1,
         stage_one_epochs=12,
-        stage_two_epochs=20,
-        drop_every=10,
+        stage_two_epochs=30,
         clip=10,
         precision="32-true",
     ),
@@ -307,7 +303,7 @@ def train_stage_two(
         rows,
         weights=loss_weights(database),
         epochs=preset.stage_two_epochs,
-        drop_every=preset.drop_every,
+        drop_every=paper.LEARNING_RATE_STEP,
         views=preset.views,
         clip=preset.clip,
         seed=seed,

@@ -15,7 +15,6 @@ def tiny():
         views=1,
         stage_one_epochs=1,
         stage_two_epochs=2,
-        drop_every=20,
         clip=None,
         precision="32-true",
     )

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.nn import functional
 
 from data_prep.align import LEFT_PUPIL, RIGHT_PUPIL
 from data_prep.london_set import prepare_london_set
@@ -20,9 +21,9 @@ from data_prep.synthetic.renderer import landmarks, render
 from data_prep.synthetic.sheets import write_sheets
 from data_prep.synthetic.twins import LAST, START, TWINS, draw_sequence, write_twin
 from eifn import paper
+from eifn.augment import VIEWS, augment
 from eifn.database import read_database
-from eifn.network import Variant
-from eifn.training import PRESETS, Trainer, train_stage_two
+from eifn.extractor import Extractor
 
 FRONTAL = [0.0, 0.3, 0.9, 0.4, 1.0, 1.0, 1.0]
 
@@ -370,22 +371,53 @@ def test_people_of_the_pre_training_are_in_neither_twin():
     assert len({START.key, *(twin.key for twin in TWINS.values())}) == 3
 
 
-@pytest.mark.slow
-def test_a_network_that_knows_real_smiles_only_ranks_drawn_ones_first(twin, tmp_path):
+def standardized(frames):
+    """Grey and of one brightness and contrast: (N, 64, 64, 3) -> (N, 3, 64, 64)."""
+    grey = torch.from_numpy(np.array(frames)).float().mean(3)[:, None]
+    grey = (grey - grey.mean((2, 3), keepdim=True)) / grey.std((2, 3), keepdim=True)
+    return grey.expand(-1, 3, -1, -1)
+
+
+def smile_network(images, smiles, seed):
+    """Trained to tell real smiles from real neutral faces, turned, shifted and with noise."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(Extractor(width=1 / 8), nn.Flatten(), nn.LazyLinear(1))
+    network(images[:1])
+    epochs, batch = 60, 41
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, epochs * -(-len(images) // batch))
+    for _ in range(epochs):
+        for index in torch.randperm(len(images)).split(batch):
+            shown = augment(images[index], torch.randint(VIEWS, (len(index),)))
+            shown = torch.roll(shown, torch.randint(-3, 4, (2,)).tolist(), (2, 3))
+            logits = network(shown + 0.15 * torch.randn_like(shown))[:, 0]
+            loss = functional.binary_cross_entropy_with_logits(logits, smiles[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def smile_networks(tmp_path_factory):
     source = Path(__file__).parents[2] / "shared" / "data" / "london_set"
     if not source.is_dir():
         pytest.skip("the London Set is not beside this checkout, so no real smiles")
-    london = read_database(prepare_london_set(source, tmp_path / "london"))
-    trainer = Trainer(Fabric(accelerator="cpu", devices=1))
-    recipe = replace(PRESETS["laptop"], weights="none", stage_two_epochs=40, drop_every=20, views=2)
-    network = train_stage_two(
-        trainer, london, np.arange(len(london)), start=None, variant=Variant.EFN, preset=recipe, seed=0
-    )
+    london = read_database(prepare_london_set(source, tmp_path_factory.mktemp("real") / "london"))
+    smiles = torch.from_numpy((london.table["expression"] == "happiness").to_numpy(np.float32))
+    return [smile_network(standardized(london.frames), smiles, seed) for seed in range(4)]
+
+
+@pytest.mark.slow
+def test_networks_that_know_real_smiles_only_rank_drawn_ones_first(twin, smile_networks):
+    """Four of them together; the areas under the curve are in the data sheet."""
     ends = np.flatnonzero(twin.table["position"] == 0)
-    smile = trainer.predict(network, twin.frames[ends])[:, london.expressions.index("happiness")]
+    with torch.no_grad():
+        smile = sum(network(standardized(twin.frames[ends]))[:, 0] for network in smile_networks).numpy()
     shown = twin.table["expression"].to_numpy()[ends]
-    for other in set(twin.expressions) - {"happiness"}:
+    for other in sorted(set(twin.expressions) - {"happiness"}):
         pair = np.isin(shown, ["happiness", other])
         area = roc_auc_score(shown[pair] == "happiness", smile[pair])
         print(f"{twin.name}: happiness against {other}: area {area:.2f}")
-        assert area > 0.6, other
+        assert area > 0.55, other

@@ -97,9 +97,9 @@ class Geometry:
         corner = corner + 0.36 * self.drop  # an open mouth is an oval
         bend = m.clamp(max=1).square()
         self.line = mouth + corner * bend - 0.07 * mean[17] * (0.4 + 0.6 * bow) - 0.03 * mean[9]
-        up = 0.018 * mean[25] + 0.085 * mean[10] + 0.035 * mean[12] * mean[25] + 0.02 * mean[27]
+        up = 0.018 * mean[25] + 0.085 * mean[10] + 0.050 * mean[12] * mean[25] + 0.02 * mean[27]
         up = up + 0.02 * mean[9] * mean[25]
-        down = 0.050 * mean[25] + 0.085 * mean[16] + 0.93 * self.drop + 0.035 * mean[12] * mean[25]
+        down = 0.050 * mean[25] + 0.085 * mean[16] + 0.93 * self.drop + 0.055 * mean[12] * mean[25]
         down = down + 0.02 * mean[20] * mean[25]
         pressed = 1 - 0.9 * mean[24]  # lips pressed together do not part
         self.upper_edge = self.line - up * bow.pow(0.8) * pressed - 0.03 * mean[10] * bow

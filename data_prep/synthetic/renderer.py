@@ -274,12 +274,12 @@ class _Picture:
         a, mean, g = self.a, self.g.mean, self.g
         y, m = g.y, g.m
         inside = g.x / 0.40
-        edge_up = a["mouth_height"] + 0.050 - 0.03 * inside.square() - 0.05 * mean[27]
+        edge_up = a["mouth_height"] + 0.060 - 0.03 * inside.square() - 0.06 * mean[26] - 0.09 * mean[27]
         upper = _cover(edge_up - y, self.edge + 0.01) * smooth_step((1.05 - inside.abs()) / 0.35)
         edge_down = a["mouth_height"] + g.drop + 0.065 + 0.02 * inside.square() - 0.02 * mean[16]
         lower = _cover(y - edge_down, self.edge + 0.01) * smooth_step((0.85 - inside.abs()) / 0.35)
         gaps = 1 - 0.22 * (torch.cos(g.x * 42).clamp(0)).pow(10)
-        tooth = _solid(0.80, 0.76, 0.68) * (gaps * (1 - 0.45 * inside.square().clamp(0, 1)))[:, None]
+        tooth = _solid(0.92, 0.89, 0.82) * (gaps * (1 - 0.45 * inside.square().clamp(0, 1)))[:, None]
         tongue = bump(g.x, y - a["mouth_height"] - 0.85 * g.drop - 0.02, 0.24, 0.12)
         cavity = _over(
             _solid(0.05, 0.015, 0.015).expand_as(image),
@@ -291,7 +291,7 @@ class _Picture:
         # Little light enters a narrow gap, and less further in.
         opening = (g.lower_edge - g.upper_edge).clamp(0)
         deep = 0.25 + 0.75 * self.around
-        light = (0.40 + 0.60 * (opening / 0.14).clamp(0, 1)) * deep
+        light = (0.40 + 0.60 * (opening / 0.10).clamp(0, 1)) * deep
         light = light * (1 - 0.6 * hill(((y - g.upper_edge) / 0.03).clamp(0)))
         gap = _cover(y - g.upper_edge, self.edge + 0.004) * _cover(g.lower_edge - y, self.edge + 0.004)
         gap = gap * smooth_step((1 - m) / 0.04) * smooth_step(opening / 0.012)
