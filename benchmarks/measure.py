@@ -1,0 +1,229 @@
+"""What the benchmarks share: clocks that compare in one run, memory, the machine, and how a result is printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from lightning_fabric import Fabric
+from torch.profiler import ProfilerActivity, profile
+
+from eifn import paper
+from eifn.database import COLUMNS, SIZE, FaceDatabase
+from eifn.network import EIFN
+from eifn.training import Epoch, Preset, Trainer, loss_weights
+
+
+def options_of(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--accelerator", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    return parser
+
+
+def fabric_for(accelerator: str, precision: str = "32-true") -> Fabric:
+    """One device, as `eifn` would choose it; ends the program if there is none of that kind."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("error: --accelerator cuda, and PyTorch finds no CUDA device here")
+    return Fabric(accelerator=accelerator, devices=1, precision=precision)
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """How long a call takes, with all that it left the device to do."""
+    _wait(device)
+    start = time.perf_counter()
+    run()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def in_turns(
+    sides: Mapping[str, Callable[[], object]], *, rounds: int, device: torch.device
+) -> dict[str, np.ndarray]:
+    """Seconds of every side in every round: (rounds,) each, after a round of warm-up that is not kept.
+
+    The sides take turns, so that a machine that grows busy or hot slows all of them.
+    """
+    times = [[seconds(run, device) for run in sides.values()] for _ in range(rounds + 1)]
+    return dict(zip(sides, np.array(times[1:]).T, strict=True))
+
+
+def epochs_in_turns(
+    fit: Callable[[int, Callable[[Epoch], None]], None],
+    rival: Callable[[], object],
+    *,
+    rounds: int,
+    device: torch.device,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds of the epochs of one training, and of a rival that runs between them: (rounds,) each.
+
+    What `Trainer.fit` does once, before its first epoch, falls into the round of warm-up.
+
+    Args:
+        fit: trains for the epochs of its first argument, and calls its second after each.
+        rival: called after each epoch.
+        rounds: how many are kept.
+        device: where both run.
+    """
+    ours, theirs = [], []
+    start = time.perf_counter()
+
+    def after_epoch(_: Epoch) -> None:
+        nonlocal start
+        _wait(device)
+        ours.append(time.perf_counter() - start)
+        theirs.append(seconds(rival, device))
+        start = time.perf_counter()
+
+    fit(rounds + 1, after_epoch)
+    return np.array(ours[1:]), np.array(theirs[1:])
+
+
+def peak_megabytes(run: Callable[[], object], device: torch.device) -> float:
+    """The most that the tensors of a call take at a time, beyond those that were there before it.
+
+    On CUDA by PyTorch's allocator; on the CPU by the profiler's log of every tensor made and freed, which leaves out the scratch space of the
+    libraries beneath.
+    """
+    if device.type == "cuda":
+        _wait(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        _wait(device)
+        return (torch.cuda.max_memory_allocated(device) - before) / 1e6
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as log:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "trace.json")
+        log.export_chrome_trace(str(file))
+        events = json.loads(file.read_text("utf-8"))["traceEvents"]
+    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e["name"] == "[memory]")
+    return max(np.cumsum([size for _, size in changes])) / 1e6
+
+
+def spread(values: np.ndarray, name: str, *, digits: int = 3) -> dict[str, Any]:
+    """Columns of a row: the median and the quartiles of `values`, to some significant digits, and n."""
+    low, median, high = (float(f"{v:.{digits}g}") for v in np.percentile(values, [25, 50, 75]))
+    return {name: median, "IQR": f"{low:g}-{high:g}", "n": len(values)}
+
+
+def random_faces(images: int, *, subjects: int = paper.CK_PLUS.subjects) -> FaceDatabase:
+    """Noise in place of faces: what a step costs does not depend on what is seen.
+
+    It is faint, since a network without pre-training diverges on strong contrasts that mean nothing.
+    """
+    generator = np.random.default_rng(0)
+    expressions = tuple(paper.CK_PLUS.sequences)
+    rows = [
+        (f"S{i % subjects:05d}", f"{i // subjects}", 0, expressions[i % len(expressions)], "")
+        for i in range(images)
+    ]
+    return FaceDatabase(
+        name="noise",
+        expressions=expressions,
+        frames=generator.integers(115, 135, (images, SIZE, SIZE, 3), dtype=np.uint8),
+        table=pd.DataFrame(rows, columns=list(COLUMNS)),
+        licence="CC0 1.0",
+        citation="noise",
+        made_by="benchmarks",
+    )
+
+
+def fit(
+    trainer: Trainer,
+    faces: FaceDatabase,
+    preset: Preset,
+    epochs: int,
+    after_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> None:
+    """Train a new EIFN by `Trainer.fit`, on all of a database, with one view of each image an epoch."""
+    torch.manual_seed(0)
+    model = EIFN(len(faces.subjects), len(faces.expressions), width=preset.width)
+    trainer.fit(
+        model,
+        faces,
+        np.arange(len(faces)),
+        weights=loss_weights(faces),
+        epochs=epochs,
+        drop_every=None,
+        views=1,
+        clip=preset.clip,
+        seed=0,
+        after_epoch=after_epoch,
+    )
+
+
+def print_result(
+    question: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    ratio: float,
+    ratio_of: str,
+    device: torch.device,
+    as_json: bool,
+    notes: Sequence[str] = (),
+) -> None:
+    """Print a result, as a table or as one JSON object that holds the same."""
+    result = {
+        "question": question,
+        "ratio": float(f"{ratio:.3g}"),
+        "ratio_of": ratio_of,
+        "rows": [dict(row) for row in rows],
+        "notes": list(notes),
+        "machine": machine(device),
+    }
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(question)
+    print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    print(pd.DataFrame(result["rows"]).fillna("").to_string(index=False))
+    for note in result["notes"]:
+        print(note)
+    print(f"ratio {result['ratio']:g}: {ratio_of}")
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """The device, what it is driven by, and how busy the machine is otherwise."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown",
+    }
+
+
+def _processor() -> str:
+    """The name of the CPU: `platform.processor` does not give it on Linux."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text("utf-8").splitlines() if about.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
