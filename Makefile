@@ -16,7 +16,7 @@ INSTALLED := $(CURDIR) $(shell cat pyproject.toml constraints.txt | cksum)
 DATABASES := data/synth-ck data/synth-oulu
 PREPARED := $(DATABASES:=/database.json)
 NOTEBOOKS := $(wildcard book/*.ipynb)
-BENCHMARKS := $(basename $(notdir $(wildcard benchmarks/*.py)))
+BENCHMARKS := $(filter-out measure,$(basename $(notdir $(wildcard benchmarks/*.py))))
 PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
 PORT ?= 8000
 

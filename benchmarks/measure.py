@@ -1,4 +1,4 @@
-"""What the benchmarks share: clocks that compare in one run, memory, the machine, and how a result is printed."""
+"""What the benchmarks share: clocks that compare in one run, memory, the machine, how a result is printed."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def epochs_in_turns(
 def peak_megabytes(run: Callable[[], object], device: torch.device) -> float:
     """The most that the tensors of a call take at a time, beyond those that were there before it.
 
-    On CUDA by PyTorch's allocator; on the CPU by the profiler's log of every tensor made and freed, which leaves out the scratch space of the
-    libraries beneath.
+    On CUDA by PyTorch's allocator; on the CPU by the profiler's log of every tensor made and freed, which
+    leaves out the scratch space of the libraries beneath.
     """
     if device.type == "cuda":
         _wait(device)

@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
         ratios[name] = ratio["ratio"]
         rows += [
             about | {"side": "two trunks", **measure.spread(1e3 * trunks / steps, "ms")},
-            about | {"side": "EIFN step", **measure.spread(1e3 * step / steps, "ms")}
+            about
+            | {"side": "EIFN step", **measure.spread(1e3 * step / steps, "ms")}
             | {"ratio": ratio["ratio"], "IQR of ratio": ratio["IQR"]},
         ]
     worst = max(ratios, key=ratios.get)
@@ -66,15 +67,14 @@ def main(arguments: list[str] | None = None) -> None:
 def two_trunks(fabric: Fabric, frames: np.ndarray, width: float, steps: int) -> Callable[[], None]:
     """Forward and backward of two extractors alone, some times over, on a batch of uint8 (N, 64, 64, 3)."""
     images = normalize(torch.from_numpy(frames).to(fabric.device))  # (N, 3, 64, 64), channels last
-    trunks = [Extractor(width=width).to(memory_format=torch.channels_last) for _ in range(2)]
-    modules = [fabric.setup_module(trunk) for trunk in trunks]
+    extractors = [Extractor(width=width).to(memory_format=torch.channels_last) for _ in range(2)]
+    trunks = [fabric.setup_module(extractor) for extractor in extractors]
 
     def run() -> None:
         for _ in range(steps):
-            # Both forward, then both backward, as in a network of two branches.
-            fabric.backward(sum(module(images).sum() for module in modules))
-            for module in modules:
-                module.zero_grad()
+            for trunk in trunks:
+                fabric.backward(trunk(images).sum())
+                trunk.zero_grad()
 
     return run
 
