@@ -166,6 +166,7 @@ def fit(
         epochs=epochs,
         drop_every=None,
         views=1,
+        batch_size=preset.batch_size,
         clip=preset.clip,
         seed=0,
         after_epoch=after_epoch,

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
@@ -23,13 +24,14 @@ from eifn.database import DatabaseError, read_database
 from eifn.extractor import WeightsError
 from eifn.folds import FoldError, subject_folds
 from eifn.network import Variant
-from eifn.paper import FOLDS
+from eifn.paper import BATCH_SIZE, FOLDS
 from eifn.report import TITLES, find_runs, render, render_accuracies, report
 from eifn.results import ResultsError, summarize, tabulate
 from eifn.training import (
     PRESETS,
     Divergence,
     Epoch,
+    OutOfMemory,
     Preset,
     Trainer,
     derive_seed,
@@ -54,9 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 0; 1 if a training diverged or a worker died; 2 for a user's mistake; 130 for Ctrl-C.
+        The exit status: 0; 1 if a training diverged, ran out of memory or its worker died; 2 for a user's
+        mistake; 130 for Ctrl-C.
     """
     options = _parser().parse_args(arguments)
+    options.typed = _as_typed(sys.argv[1:] if arguments is None else arguments)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         options.command(options)
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Divergence as error:
+    except (Divergence, OutOfMemory) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BrokenExecutor:
@@ -126,6 +130,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=["32-true", "bf16-mixed"],
         help="number format; bf16-mixed is faster where the processor computes in it "
         "(default: paper bf16-mixed, laptop 32-true)",
+    )
+    recipe.add_argument(
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help=f"images a step, for a device with little memory (default: the paper's {BATCH_SIZE})",
     )
     recipe.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     recipe.add_argument(
@@ -212,6 +222,12 @@ def _variants(text: str) -> list[Variant]:
         raise argparse.ArgumentTypeError(f"{error}; the variants are {', '.join(Variant)}") from None
 
 
+def _as_typed(arguments: Sequence[str]) -> str:
+    """The command for the record, without the folders of this machine."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in arguments]
+    return shlex.join(["eifn", *words])
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -220,7 +236,8 @@ def _positive(text: str) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Preset:
-    given = {name: getattr(options, name) for name in ("weights", "precision") if getattr(options, name)}
+    names = ("weights", "precision", "batch_size")
+    given = {name: getattr(options, name) for name in names if getattr(options, name)}
     return replace(PRESETS[options.preset], **given)
 
 
@@ -326,6 +343,7 @@ def _crossval(options: argparse.Namespace) -> None:
             rule=options.folds,
             out=options.out,
             accelerator=options.accelerator,
+            command=options.typed,
         )
         for variant in options.variant
     ]

@@ -6,9 +6,10 @@ Each variant and seed is one `Run`: a stage one, then ten folds that all start f
     runs/<preset>/<database>/<variant>/seed-<n>/fold-<nn>/          predictions.csv
 
 each with `history.csv`, one row an epoch, and `provenance.json`: the settings that decide the outcome, the
-checksums, and when, where, how long and with which versions it was made. A piece appears whole or not at all,
-so a rerun after a kill does what is missing. Stage one does not depend on the database of interest: runs that
-start alike share it.
+checksums, and by which command, at which commit, when, where, how long and with which versions it was made. A
+piece appears whole or not at all, so a rerun after a kill does what is missing, and goes on with a piece that
+was begun from a checkpoint after its last epoch. Stage one does not depend on the database of interest: runs
+that start alike share it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -37,7 +39,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
@@ -50,6 +52,7 @@ from eifn.network import Variant
 from eifn.paper import FOLDS
 from eifn.results import read_predictions, tabulate, write_predictions
 from eifn.training import (
+    Checkpoint,
     Epoch,
     Preset,
     Trainer,
@@ -89,6 +92,8 @@ class Run:
     """The folder of all runs."""
     accelerator: str
     """Fabric's name of the device, e.g. `"auto"` or `"cpu"`."""
+    command: str
+    """The command that asked for it, to be told again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +116,12 @@ class Piece:
     def scratch(self) -> Path:
         """Where the piece is made, before it is moved to `folder` in one step."""
         return self.folder.with_name(f".{self.folder.name}")
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What goes on from the last epoch after a kill."""
+        settings = hashlib.sha256(json.dumps(self.settings).encode()).hexdigest()
+        return Checkpoint(self.folder.with_name(f".{self.folder.name}.safetensors"), settings)
 
     def finished(self) -> bool:
         """Whether `folder` holds this piece, undamaged.
@@ -214,6 +225,7 @@ def crossval(runs: Sequence[Run], executor: Executor) -> list[Path]:
             subjects.
         WeightsError: the extractors' starting weights cannot be had.
         Divergence: a loss became NaN or infinite; the folds that are finished stay.
+        OutOfMemory: a batch does not fit into the memory of the device.
     """
     plans = [plan(run) for run in runs]
     todo = [[piece for piece in pieces if not piece.finished()] for pieces in plans]
@@ -226,25 +238,42 @@ def crossval(runs: Sequence[Run], executor: Executor) -> list[Path]:
         initial=sum(piece.shown() for piece in every),
         unit=" images",
         unit_scale=True,
+        smoothing=0,  # the time left is told by the speed of the whole, not of the last second
         mininterval=0.5 if sys.stderr.isatty() else 30,
     )
-    futures: dict[Future[None], list[Piece]] = {}
+    left = {id(piece) for pieces in todo for piece in pieces}
+
+    def count_done() -> None:
+        counts = []
+        for title, of_title in (
+            ("stage one", lambda p: p.fold is None),
+            ("folds", lambda p: p.fold is not None),
+        ):
+            those = [id(piece) for piece in every if of_title(piece)]
+            if those:
+                counts.append(f"{title} {len(those) - len(left.intersection(those))} of {len(those)}")
+        bar.set_postfix_str(", ".join(counts), refresh=False)
+
+    futures: dict[Future[None], tuple[Piece, list[Piece]]] = {}
 
     def submit(pieces: list[Piece]) -> None:
         """What can start now; a stage one holds back the folds behind it."""
         ready = 1 if pieces and pieces[0].fold is None else len(pieces)
         for i, piece in enumerate(pieces[:ready]):
-            futures[executor.submit(carry_out, piece)] = pieces[ready:] if i == 0 else []
+            futures[executor.submit(carry_out, piece)] = piece, pieces[ready:] if i == 0 else []
 
     try:
+        count_done()
         for pieces in todo:
             submit(pieces)
         while futures:
             done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:
-                behind = futures.pop(future)
+                piece, behind = futures.pop(future)
                 future.result()
+                left.remove(id(piece))
                 submit(behind)
+            count_done()
             bar.update(sum(piece.shown() for piece in every) - bar.n)
     finally:
         bar.close()
@@ -270,12 +299,19 @@ def check_writable(folder: Path) -> None:
 def carry_out(piece: Piece) -> None:
     """Train a piece and write it, unless it is there already. Runs in a worker.
 
-    One process at a time works on a piece, whoever started it; the others wait, then find it done.
+    One process at a time works on a piece, whoever started it; the others say that they wait, then find it
+    done.
 
     Raises: see `crossval`.
     """
     piece.folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(piece.folder.with_name(f".{piece.folder.name}.lock")):
+    lock = FileLock(piece.folder.with_name(f".{piece.folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{piece.folder}: another command is at work on it; waiting for that", file=sys.stderr)
+        lock.acquire()
+    try:
         if piece.finished():
             return
         shutil.rmtree(piece.scratch, ignore_errors=True)  # of a process that was killed
@@ -287,12 +323,17 @@ def carry_out(piece: Piece) -> None:
             raise
         shutil.rmtree(piece.folder, ignore_errors=True)  # a damaged one
         piece.scratch.rename(piece.folder)
+        for file in piece.folder.parent.glob(f"{piece.checkpoint.path.name}*"):
+            file.unlink()
+    finally:
+        lock.release()
 
 
 def _make(piece: Piece) -> None:
     """Train a piece and write it to its scratch folder."""
     run = piece.run
     started, clock = datetime.now(UTC), time.monotonic()
+    commit, resumed = _commit(), piece.checkpoint.path.exists()
     trainer = Trainer(Fabric(accelerator=run.accelerator, devices=1, precision=run.recipe.precision))
     with history_file(piece.scratch / "history.csv") as after_epoch:
         if piece.fold is None:
@@ -302,6 +343,7 @@ def _make(piece: Piece) -> None:
                 variant=run.variant,
                 preset=run.recipe,
                 seed=run.seed,
+                checkpoint=piece.checkpoint,
                 after_epoch=after_epoch,
             )
             save_model(model, piece.scratch / "model.safetensors")
@@ -317,6 +359,7 @@ def _make(piece: Piece) -> None:
                 variant=run.variant,
                 preset=run.recipe,
                 seed=derive_seed(run.seed, piece.fold),
+                checkpoint=piece.checkpoint,
                 after_epoch=after_epoch,
             )
             predictions = tabulate(
@@ -330,6 +373,9 @@ def _make(piece: Piece) -> None:
         "settings": piece.settings,
         "sha256": {file.name: _sha256(file) for file in sorted(piece.scratch.iterdir())},
         "made": {
+            "command": run.command,
+            "commit": commit,
+            "resumed": resumed,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 1),
             "device": _device_name(trainer.fabric.device),
@@ -441,6 +487,23 @@ def _code_sha256() -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _commit() -> str | None:
+    """The commit of this package's checkout, `-dirty` if files were changed since; None outside of one."""
+    git = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--dirty",
+        "--exclude=*",
+    ]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    return None
 
 
 def _device_name(device: torch.device) -> str:

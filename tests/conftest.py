@@ -15,6 +15,7 @@ def tiny():
         views=1,
         stage_one_epochs=1,
         stage_two_epochs=2,
+        batch_size=100,
         clip=None,
         precision="32-true",
     )

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,7 @@ def run(make_database, tiny, tmp_path):
         rule="interleaved",
         out=tmp_path / "runs",
         accelerator="cpu",
+        command="eifn crossval --preset tiny",
     )
 
 
@@ -108,6 +110,9 @@ def test_provenance_says_how_it_was_made(run):
     assert settings["loss_weights"] == {"center": 1e-4, "identity": 1, "expression": 1}
     assert settings["stage_one"]["database"]["name"] == "other"
     assert settings["preset"]["width"] == run.recipe.width
+    assert about["made"]["command"] == "eifn crossval --preset tiny"
+    assert about["made"]["commit"] is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", about["made"]["commit"])
+    assert about["made"]["resumed"] is False
     assert about["made"]["versions"].keys() == {"python", "torch", "torchvision", "numpy"}
     text = (folder / "fold-07" / "provenance.json").read_text("utf-8")
     assert str(run.out.parent) not in text

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.nn import functional
 
-from eifn import training
+from eifn import paper, training
 from eifn.augment import VIEWS, augment, normalize
 from eifn.database import read_database
 from eifn.extractor import WeightsError
@@ -19,7 +19,9 @@ from eifn.network import EIFN, Variant
 from eifn.objective import LossWeights
 from eifn.training import (
     PRESETS,
+    Checkpoint,
     Divergence,
+    OutOfMemory,
     Trainer,
     derive_seed,
     load_model,
@@ -55,6 +57,7 @@ def fit(trainer, model, faces, **changes):
         "epochs": 1,
         "drop_every": None,
         "views": 1,
+        "batch_size": paper.BATCH_SIZE,
         "clip": None,
         "seed": 0,
     } | changes
@@ -75,7 +78,7 @@ def by_hand(model, faces, trainer, *, views, seed):
     frames = torch.from_numpy(np.array(faces.frames))
     velocity = [torch.zeros_like(p) for p in model.parameters()]
     centers = torch.zeros(len(subjects), model.identity_classifier.in_features)
-    for index, view, _ in trainer._batches(len(frames), views, seed, 1):
+    for index, view, _ in trainer._batches(len(frames), views, paper.BATCH_SIZE, seed, 1):
         output = model(augment(normalize(frames[index]), view))
         distance = (output.embedding - centers[subject[index]]).square().sum(1)
         identity = functional.nll_loss(output.identity_logits.log_softmax(1), subject[index])
@@ -110,13 +113,15 @@ def test_what_an_epoch_reports_is_the_mean_over_its_images(trainer, faces):
     # 48 images are one batch, so the means are those of the model before its first step.
     frames = normalize(torch.from_numpy(np.array(faces.frames)))
     view = torch.empty(48, dtype=torch.long)
-    for index, views, _ in trainer._batches(48, 1, 0, 1):
+    for index, views, _ in trainer._batches(48, 1, paper.BATCH_SIZE, 0, 1):
         view[index] = views
     with torch.no_grad():
         output = build()(augment(frames, view))
     expected = functional.cross_entropy(output.expression_logits, torch.from_numpy(faces.labels))
     assert epoch.expression == pytest.approx(expected.item(), rel=1e-4)
     assert epoch.center == pytest.approx(output.embedding.square().sum(1).mean().item() / 2, rel=1e-4)
+    answers = output.expression_logits.argmax(1).numpy()
+    assert epoch.accuracy == pytest.approx(np.mean(answers == faces.labels))
 
 
 @pytest.mark.parametrize(("drop_every", "rates"), [(2, [1e-2, 1e-2, 1e-3, 1e-3, 1e-4]), (None, [1e-2] * 5)])
@@ -176,7 +181,7 @@ def test_the_rate_acts(trainer, faces):
 def test_an_epoch_shows_each_image_in_so_many_different_views(trainer, views):
     epochs = []
     for epoch in (1, 2):
-        batches = list(trainer._batches(30, views, 0, epoch))
+        batches = list(trainer._batches(30, views, paper.BATCH_SIZE, 0, epoch))
         assert [len(index) for index, *_ in batches[:-1]] == [100] * (len(batches) - 1)
         assert all(size == len(index) for index, _, size in batches)
         epochs.append(
@@ -195,9 +200,9 @@ def test_ranks_share_every_batch(trainer):
             self.global_rank, self.world_size, self.device = rank, 3, torch.device("cpu")
 
     joint = list(
-        trainer._batches(101, 1, 7, 1)
+        trainer._batches(101, 1, paper.BATCH_SIZE, 7, 1)
     )  # the last batch of one image has nothing for two of the ranks
-    parts = [list(Trainer(Rank(rank))._batches(101, 1, 7, 1)) for rank in range(3)]
+    parts = [list(Trainer(Rank(rank))._batches(101, 1, paper.BATCH_SIZE, 7, 1)) for rank in range(3)]
     assert len(joint) == 2
     for (index, _, size), *ranks in zip(joint[:1], *parts, strict=True):
         assert sorted(index.tolist()) == sorted(i for part, *_ in ranks for i in part.tolist())
@@ -226,7 +231,18 @@ def test_training_learns_what_holds_for_others(trainer, faces):
         torch.manual_seed(3)
         model = EIFN(10, 2, width=1 / 32)
     train, test = np.arange(40), np.arange(40, 48)  # ten people and two others
-    trainer.fit(model, faces, train, weights=WEIGHTS, epochs=18, drop_every=None, views=5, clip=10, seed=0)
+    trainer.fit(
+        model,
+        faces,
+        train,
+        weights=WEIGHTS,
+        epochs=18,
+        drop_every=None,
+        views=5,
+        batch_size=100,
+        clip=10,
+        seed=0,
+    )
     answers = trainer.predict(model, faces.frames[test]).argmax(1)
     np.testing.assert_array_equal(answers, faces.labels[test])
 
@@ -406,7 +422,7 @@ from eifn.database import read_database
 from eifn.network import EIFN
 from eifn.objective import LossWeights
 from eifn.training import Trainer
-from eifn import training
+from eifn import paper, training
 
 made = []
 original = training.CenterLoss
@@ -420,7 +436,7 @@ model = EIFN(12, 2, width=1 / 64)
 history = []
 Trainer(fabric).fit(
     model, faces, np.arange(len(faces) - 1), weights=LossWeights(center=1e-2, identity=2, expression=3),
-    epochs=1, drop_every=None, views=5, clip=10, seed=0, after_epoch=history.append,
+    epochs=1, drop_every=None, views=5, batch_size=100, clip=10, seed=0, after_epoch=history.append,
 )
 state = {k: v.clone() for k, v in model.state_dict().items()}
 state |= {"centers": made[0].centers, "total": torch.tensor([epoch.total for epoch in history])}
@@ -445,3 +461,74 @@ def test_two_processes_train_as_one(make_database, tmp_path):
     for key in alone:
         assert torch.equal(first[key], second[key]), key
         torch.testing.assert_close(first[key], alone[key], rtol=1e-4, atol=2e-5, msg=key)
+
+
+@pytest.mark.parametrize("variant", list(Variant))
+def test_training_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(trainer, faces, tmp_path, variant):
+    whole = build(variant)
+    expected = fit(trainer, whole, faces, epochs=4, drop_every=2)
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "this training")
+    fit(trainer, build(variant), faces, epochs=2, drop_every=2, checkpoint=checkpoint)
+    other = build(variant)
+    with torch.no_grad():  # what a new process has instead of what the old one had learned
+        for parameter in other.parameters():
+            parameter.zero_()
+    history = fit(trainer, other, faces, epochs=4, drop_every=2, checkpoint=checkpoint)
+    np.testing.assert_equal(list(map(vars, history)), list(map(vars, expected)))
+    assert all(torch.equal(value, state(whole)[key]) for key, value in state(other).items())
+
+
+def test_a_checkpoint_after_the_last_epoch_is_the_end(trainer, faces, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "this training")
+    first, second = build(), build()
+    history = fit(trainer, first, faces, epochs=2, checkpoint=checkpoint)
+    written = checkpoint.path.stat().st_mtime_ns
+    assert fit(trainer, second, faces, epochs=2, checkpoint=checkpoint) == history
+    assert checkpoint.path.stat().st_mtime_ns == written
+    assert all(torch.equal(value, state(first)[key]) for key, value in state(second).items())
+    assert [path.name for path in tmp_path.glob("*.safetensors*")] == ["checkpoint.safetensors"]
+
+
+def test_the_checkpoint_of_another_training_is_not_gone_on_from(trainer, faces, tmp_path):
+    file = tmp_path / "checkpoint.safetensors"
+    fit(trainer, build(), faces, epochs=2, seed=1, checkpoint=Checkpoint(file, "seed 1"))
+    history = fit(trainer, build(), faces, epochs=2, checkpoint=Checkpoint(file, "seed 0"))
+    assert history == fit(trainer, build(), faces, epochs=2)
+
+
+@pytest.mark.parametrize("damage", ["header", "end", "one bit", "not one"])
+def test_a_damaged_checkpoint_is_found_and_not_used(trainer, faces, tmp_path, damage):
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "this training")
+    fit(trainer, build(), faces, epochs=1, checkpoint=checkpoint)
+    content = bytearray(checkpoint.path.read_bytes())
+    if damage == "one bit":
+        content[-1000] ^= 1
+    else:
+        content = {"header": content[:50], "end": content[:-100], "not one": b"{}"}[damage]
+    checkpoint.path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"checkpoint\.safetensors: damaged; this training starts again"):
+        history = fit(trainer, build(), faces, epochs=2, checkpoint=checkpoint)
+    assert history == fit(trainer, build(), faces, epochs=2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes."),
+    ],
+)
+def test_too_little_memory_suggests_a_batch_size(trainer, faces, monkeypatch, error):
+    def fail(*images):
+        raise error
+
+    monkeypatch.setattr(training, "augment", fail)
+    message = "a step on 32 images does not fit into the memory of cpu; try --batch-size 16"
+    with pytest.raises(OutOfMemory, match=message):
+        fit(trainer, build(), faces, batch_size=32)
+
+
+def test_other_errors_of_a_step_are_not_taken_for_a_want_of_memory(trainer, faces, monkeypatch):
+    monkeypatch.setattr(training, "augment", lambda images, view: images[:, :, :1])
+    with pytest.raises(RuntimeError, match=r"(?i)size|shape"):
+        fit(trainer, build(), faces)
