@@ -21,33 +21,18 @@ function fuse(identity, expression) {
 
 const called = (step) => `Step ${step} of ${STEPS.length}, ${STEPS[step - 1]}`;
 const at = (map, channel, place) => map[channel][place >> 1][place & 1];
-const show = (value) => String(Number(value.toPrecision(4))).replace("-", "−");
 const factor = (value) => (value < 0 ? `(${show(value)})` : show(value));
 
-function make(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
 function render({ model, el }) {
-  const inputs = make("div", { className: "eifn-row" });
-  const slider = make("input", { type: "range", min: 1, max: STEPS.length, step: 1 });
-  const button = (label, act) => make("button", { type: "button", onclick: act }, label);
+  const inputs = row();
+  const steps = slider("Step", { min: 1, max: STEPS.length, step: 1 }, go);
   const title = make("p", { className: "eifn-title" });
-  const table = make("table");
-  const readout = make("p", { className: "eifn-readout", role: "status" });
+  const table = make("table", { className: "eifn-steps" });
+  const told = readout();
+  const act = follow(model, ["identity_map", "expression_map", "step"], draw);
   const start = structuredClone([model.get("identity_map"), model.get("expression_map")]);
 
-  let cause = ""; // what the reader did, for the read-out
   let shown = null; // the numbers on the page, to tell what changed
-
-  function act(what, changes) {
-    cause = what;
-    for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    model.save_changes();
-    schedule();
-  }
 
   function go(step) {
     const to = Math.min(Math.max(step, 1), STEPS.length);
@@ -57,7 +42,7 @@ function render({ model, el }) {
   function multiply() {
     const maps = [model.get("identity_map"), model.get("expression_map")];
     if (Math.max(...maps.flat(3).map(Math.abs)) * 10 > LIMIT) {
-      readout.textContent = `Nothing done: values end at ${LIMIT}.`;
+      told.textContent = `Nothing done: values end at ${LIMIT}.`;
       return;
     }
     // Rounded, so that 0.7 becomes 7 and not 7.000000000000001.
@@ -79,7 +64,7 @@ function render({ model, el }) {
     const kept = at(model.get(name), channel, place);
     if (input.valueAsNumber === kept) return;
     input.value = kept;
-    readout.textContent = `${input.ariaLabel}: a number from −${LIMIT} to ${LIMIT} is needed. ${show(kept)} is kept.`;
+    told.textContent = `${input.ariaLabel}: a number from −${LIMIT} to ${LIMIT} is needed. ${show(kept)} is kept.`;
   }
 
   function number(name, channel, place) {
@@ -137,7 +122,7 @@ function render({ model, el }) {
     return `z = y ÷ ‖y‖, with ‖y‖ = √(${squares.join(" + ")}) = ${show(length)}.`;
   }
 
-  function draw() {
+  function draw(cause) {
     const channels = Object.keys(MAPS).map((name) => model.get(name).length).join();
     if (inputs.dataset.channels !== channels) build(); // only then: it would take the focus from a field
     inputs.dataset.channels = channels;
@@ -147,8 +132,8 @@ function render({ model, el }) {
     const fused = fuse(model.get("identity_map"), model.get("expression_map"));
     const values = fused.tables[step];
     const top = Math.max(...values.flat().map(Math.abs)) || 1;
-    slider.value = step + 1;
-    slider.ariaValueText = called(step + 1);
+    steps.control.value = step + 1;
+    steps.control.ariaValueText = called(step + 1);
     title.textContent = `${called(step + 1)}: ${describe(step, fused)}`;
 
     const corner = make("td", {}, ["F", "F", "F", "F", "y", "z"][step]);
@@ -163,47 +148,29 @@ function render({ model, el }) {
       return make("tr", {}, head("identity_map", i, step), ...cells);
     });
     table.replaceChildren(make("thead", {}, columns), make("tbody", {}, ...rows));
-    tell(values);
+    tell(cause, values);
   }
 
-  function tell(values) {
+  function tell(cause, values) {
     const now = values.flatMap((row, i) => row.map((value, j) => [`i${i}·e${j}`, show(value)]));
     if (shown) {
       const changes = now
         .filter(([pair, value]) => shown.get(pair) !== value)
         .map(([pair, value]) => `${pair} ${shown.has(pair) ? `${shown.get(pair)} → ` : ""}${value}`);
       const effect = changes.length ? `Changed: ${changes.join(", ")}.` : "No entry changed.";
-      readout.textContent = `${cause || "Set from Python"}. ${effect}`;
-    } else readout.textContent = "Take a step or edit a number: this line tells what changes.";
+      told.textContent = `${cause}. ${effect}`;
+    } else told.textContent = "Take a step or edit a number: this line tells what changes.";
     shown = new Map(now);
-    cause = "";
   }
 
-  // Several traits may change in one go; the page and the read-out follow once.
-  let scheduled = false;
-  function schedule() {
-    if (scheduled) return;
-    scheduled = true;
-    queueMicrotask(() => {
-      scheduled = false;
-      draw();
-    });
-  }
-
-  slider.oninput = () => go(slider.valueAsNumber);
-  for (const name of ["identity_map", "expression_map", "step"]) model.on(`change:${name}`, schedule);
-  const controls = make(
-    "div",
-    { className: "eifn-row" },
+  const controls = row(
     button("Back", () => go(model.get("step") - 1)),
     button("Next", () => go(model.get("step") + 1)),
-    make("label", {}, "Step ", slider),
+    steps,
     button("Both maps × 10", multiply),
     button("Reset", () => act("Reset", { identity_map: start[0], expression_map: start[1], step: 1 })),
   );
-  const root = make("div", { className: "eifn-widget", role: "group", ariaLabel: "Bilinear stepper" });
-  root.append(inputs, controls, title, table, readout);
-  el.append(root);
+  el.append(widget("Bilinear stepper", inputs, controls, title, table, told));
   draw();
 }
 

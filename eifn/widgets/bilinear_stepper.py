@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import traitlets
 
-from eifn.widgets.host import HERE, HostedWidget
+from eifn.widgets.host import HostedWidget, module
 
 STEPS = 6
 """Four locations, the signed square root, the L2 normalization."""
@@ -35,7 +35,7 @@ class BilinearStepper(HostedWidget):
             outside 1 to 6; on construction and on assignment.
     """
 
-    _esm = HERE / "bilinear_stepper.js"
+    _esm = module("bilinear_stepper.js")
 
     identity_map = traitlets.Any([[[2, 0], [1, 0]], [[0, 1], [0, 4]], [[0, 1], [0, 0]]]).tag(sync=True)
     expression_map = traitlets.Any([[[1, 0], [2, 0]], [[0, 4], [1, 3]]]).tag(sync=True)

@@ -7,21 +7,47 @@ the module on that state. Nothing is fetched, so it also works from a folder of 
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
+from PIL import Image
 
 HERE = Path(__file__).parent
+
+
+def module(name: str) -> str:
+    """The text of a widget's ES module: what all widgets share, then the file of this name.
+
+    One text, because neither a page nor a kernel gives a module a place to import another one from.
+    """
+    return "\n".join((HERE / part).read_text(encoding="utf-8") for part in ("shared.js", name))
+
+
+def encode(values: np.ndarray) -> str:
+    """The bytes of an array as base64, little-endian; `decode` in `shared.js` reads them."""
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def picture(frame: np.ndarray) -> str:
+    """A frame, uint8 (H, W, 3), as the data URL of a PNG, for the `src` of an image; nothing is lost."""
+    grey = (frame == frame[..., :1]).all()
+    file = io.BytesIO()
+    Image.fromarray(frame[..., 0] if grey else frame).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 class HostedWidget(anywidget.AnyWidget):
     """An anywidget that also runs where there is no kernel.
 
-    A widget is one module beside its class: `_esm` names it, and its default export has
-    `render({model, el})`. Of `model` it may use `get`, `set`, `on("change:...")` and `save_changes`. What it
-    shows is computed from the traits tagged `sync=True`, which are data that JSON can hold.
+    A widget is one file of JavaScript beside its class: `_esm = module(...)` names it, and its default
+    export has `render({model, el})`. Of `model` it may use `get`, `set`, `on("change:...")` and
+    `save_changes`. What it shows is computed from the traits tagged `sync=True`, which are data that JSON
+    can hold.
     """
 
     _css = HERE / "style.css"
