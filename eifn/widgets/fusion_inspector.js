@@ -53,8 +53,14 @@ function classify(network, fused) {
 }
 
 const percent = (share) => `${Math.round(100 * share)} %`;
-const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
-const short = (value) => (Math.abs(value) >= 100 ? show(Math.round(value), 6) : show(value, 2));
+/** For narrow tables of values >= 0: two digits, at most three decimals. */
+const short = (value) => show(value >= 100 ? Math.round(value) : Number(value.toFixed(3)), value >= 100 ? 6 : 2);
+
+function signed(value) {
+  const size = Math.abs(value).toFixed(2);
+  return (size === "0.00" ? "" : value < 0 ? "−" : "+") + size;
+}
+
 const code = (expression) => expression[0].toUpperCase() + expression[1];
 
 /** Where a region is, in words. */
@@ -98,7 +104,7 @@ function render({ model, el }) {
   const called = (row) => faces.find((face) => face.row === row).name;
 
   // 1: what is looked at, and the answer.
-  const portrait = (face) => make("span", {}, make("img", { src: face.picture, alt: "" }), face.name);
+  const portrait = ({ picture, name }) => make("span", {}, make("img", { src: picture, alt: "" }), name);
   const face = radios("Face", faces.map((f) => [f.row, portrait(f)]), (row) => act(`Face: ${called(row)}`, { face: row }));
   face.classList.add("eifn-portraits");
   const answers = networks.map(() => make("span"));
@@ -143,12 +149,18 @@ function render({ model, el }) {
   const root = checkbox("signed square root", (on) => act(`Signed square root ${on ? "on" : "off"}`, { signed_sqrt: on }));
   const norm = checkbox("L2 normalization", (on) => act(`L2 normalization ${on ? "on" : "off"}`, { l2: on }));
   const all = make("canvas", { width: channels, height: channels, role: "img" });
+  const corner = make("i");
+  corner.style.width = corner.style.height = `${(100 * TOP) / channels}%`;
+  const caption = `All ${channels} × ${channels} pairs, the most active channels first. The table is the framed corner.`;
+  const matrix = make("figure", {}, make("div", {}, all, corner), make("figcaption", {}, caption));
   const pooled = make("table", { className: "eifn-pairs" });
 
   // 4: what the pairs say.
   const named = expressions.map((name) => [name, name]);
   const expression = choice("Evidence for", named, (name) => act(`Evidence for ${name}`, { expression: name }));
   const evidence = make("table", { className: "eifn-evidence" });
+  const listTitle = make("p");
+  const list = make("ol");
   const sentence = make("p");
   const channel = KINDS.map((kind, n) => {
     const label = choice(`${kind} channel`, [], (value) => {
@@ -159,7 +171,7 @@ function render({ model, el }) {
     label.classList.add(`eifn-${kind}`);
     return label;
   });
-  const views = KINDS.map((kind) => make("figure", { className: `eifn-view eifn-${kind}` }));
+  const views = KINDS.map(() => make("figure"));
 
   const told = readout();
   let chosen = null; // the pair on the page
@@ -193,6 +205,9 @@ function render({ model, el }) {
   function drawAnswer(state, results, now, swapped) {
     const truth = faces.find((f) => f.row === state.face).expression;
     check(face, state.face);
+    for (const input of face.querySelectorAll("input")) {
+      input.parentElement.classList.toggle("eifn-donor", swapped && input.value === String(state.identity));
+    }
     check(network, state.variant);
     identity.control.value = swapped ? state.identity : "";
     results.forEach(({ probabilities }, n) => {
@@ -245,7 +260,7 @@ function render({ model, el }) {
     );
     context.putImageData(image, 0, 0);
     const active = fused.filter((v) => v > 0).length;
-    all.ariaLabel = `All ${channels} × ${channels} pairs, the most active channels first: ${active} are above 0, the largest is ${short(top)}.`;
+    all.ariaLabel = `${active} of ${channels ** 2} pairs are above 0; the largest is ${short(top)}.`;
   }
 
   function drawEvidence(state, { net, maps, fused, logits }, who) {
@@ -270,6 +285,7 @@ function render({ model, el }) {
       const input = make("input", { type: "radio", name: "Pair", value: n, checked: n === pair });
       input.onchange = () => pick(channelsOf);
       const words = KINDS.map((kind, at) => make("span", { className: `eifn-${kind}` }, `${kind[0]}${channelsOf[at]}`));
+      input.ariaLabel = `identity channel ${channelsOf[0]} with expression channel ${channelsOf[1]}`;
       const label = make("label", {}, input, words[0], "·", words[1]);
       return make("tr", {}, make("th", { scope: "row" }, label), ...cells(expressions.map((_, e) => by(e, n)), top));
     });
@@ -288,11 +304,18 @@ function render({ model, el }) {
     );
     if (focused) evidence.querySelector("input:checked").focus();
 
+    listTitle.textContent = `Strongest for or against ${state.expression}:`;
+    const strongest = listed.slice(0, STRONGEST).map((n) => {
+      const [i, e] = [Math.floor(n / channels), n % channels];
+      return make("li", {}, `identity channel ${i} with expression channel ${e}: ${signed(by(k, n))}`);
+    });
+    list.replaceChildren(...strongest);
+
     const gives = expressions.map((_, e) => by(e, pair));
     const [most] = descending(gives);
     const [least] = descending(gives.map((value) => -value));
     sentence.textContent =
-      `Identity channel ${chosen[0]} and expression channel ${chosen[1]} fuse to ${symbol(state)} = ${short(fused[pair])}; ` +
+      `The pair i${chosen[0]} · e${chosen[1]} fuses to ${symbol(state)} = ${short(fused[pair])}; ` +
       `times the weight ${signed(net.weight(k, pair))} that is ${signed(gives[k])} for ${state.expression}. ` +
       `It speaks most for ${expressions[most]} (${signed(gives[most])}) and most against ${expressions[least]} (${signed(gives[least])}).`;
 
@@ -301,12 +324,12 @@ function render({ model, el }) {
       const options = descending(activity).map((c) => make("option", { value: c }, `${kind[0]}${c} (${short(activity[c])})`));
       channel[n].control.replaceChildren(...options);
       channel[n].control.value = chosen[n];
-      drawView(views[n], kind, faces[who[n]], chosen[n], net.excites(who[n], n, chosen[n]));
+      drawView(views[n], channel[n], kind, faces[who[n]], chosen[n], net.excites(who[n], n, chosen[n]));
     });
     return `i${chosen[0]} · e${chosen[1]} (${signed(gives[k])} for ${state.expression})`;
   }
 
-  function drawView(view, kind, { picture, name }, c, { regions, peak }) {
+  function drawView(view, select, kind, { picture, name }, c, { regions, peak }) {
     const strongest = where(descending(regions)[0]);
     const effect = peak
       ? `covering the ${strongest} takes away ${percent(peak)} of it`
@@ -319,12 +342,15 @@ function render({ model, el }) {
         y: Math.floor(n / REGIONS) * size,
         width: size,
         height: size,
+        fill: `var(--${kind}-fill)`,
         "fill-opacity": (0.75 * share).toFixed(3),
       }),
     );
     const image = svg("svg", { viewBox: "0 0 64 64", role: "img", "aria-label": text });
     image.append(svg("image", { href: picture, width: 64, height: 64 }), ...cells);
-    view.replaceChildren(image, make("figcaption", {}, text[0].toUpperCase() + text.slice(1)));
+    if (!view.contains(select)) view.append(select); // once: moved again, it would lose the focus
+    for (const old of [...view.children].slice(1)) old.remove();
+    view.append(image, make("figcaption", {}, text[0].toUpperCase() + text.slice(1)));
   }
 
   function symbol({ signed_sqrt, l2 }) {
@@ -347,7 +373,10 @@ function render({ model, el }) {
     shown = new Map(facts);
   }
 
-  const small = `Embedded: maps in 16 bits, weights in 8, regions in 15 steps. A probability here is within ${show(100 * error, 2)} percentage points of the network's. ${database}, a region is a square of 16 × 16 pixels.`;
+  const embedded =
+    `Faces of ${database}. Embedded in this page: maps in 16 bits, weights of the classifier in 8, regions in 15 steps; ` +
+    `a probability is within ${show(100 * error, 2)} percentage points of the network's. ` +
+    `A region is a square of 16 × 16 pixels, covered in the mean colour of the face.`;
   const inspector = widget(
     "Fusion inspector",
     heading(1, "a face, a network, an answer"),
@@ -359,15 +388,13 @@ function render({ model, el }) {
     make("div", { className: "eifn-split" }, location, products),
     heading(3, "all locations: the sum, its root, its length"),
     row(locations, root, norm),
-    make("div", { className: "eifn-split" }, all, pooled),
+    make("div", { className: "eifn-split" }, matrix, pooled),
     heading(4, "evidence: what each pair of channels says"),
     row(expression),
     evidence,
-    sentence,
-    row(...channel),
-    row(...views),
+    make("div", { className: "eifn-split" }, ...views, make("div", {}, listTitle, list, sentence)),
     row(button("Reset", () => act("Reset", start))),
-    make("p", { className: "eifn-note" }, small),
+    make("p", { className: "eifn-note" }, embedded),
     told,
   );
   inspector.classList.add("eifn-inspector");
