@@ -127,7 +127,7 @@ function render({ model, el }) {
   const answer = make(
     "table",
     { className: "eifn-answer" },
-    make("thead", {}, make("tr", {}, make("td"), make("td"), column("as set here"), column("network's own"))),
+    make("thead", {}, make("tr", {}, make("td", {}, "✓ true"), make("td"), column("now"), column("as trained"))),
     make("tbody", {}, ...bars.map(({ line }) => line)),
   );
 
@@ -230,7 +230,7 @@ function render({ model, el }) {
     const untrained = added < PLACES.length || !signed_sqrt || !l2;
     const swap = swapped ? `The expression map of ${called(state.face)} meets the identity map of ${called(state.identity)}.` : "";
     const other = untrained ? "The network was trained with all four locations, the root and L2: as set here, it gets what it never saw." : "";
-    note.textContent = [swap, other].filter(Boolean).join(" ") || "As the network was trained: nothing is swapped, left out or switched off.";
+    note.textContent = [swap, other].filter(Boolean).join(" ") || "As trained: nothing is swapped, left out or switched off.";
   }
 
   function drawLocation(state, { maps }, { picture, name }) {
@@ -246,6 +246,7 @@ function render({ model, el }) {
   function drawSum(state, { maps, fused }) {
     locations.control.value = state.locations;
     count.textContent = `${state.locations} of ${PLACES.length}`;
+    locations.control.ariaValueText = `${state.locations} of ${PLACES.length}, up to the ${PLACES[state.locations - 1]}`;
     root.control.checked = state.signed_sqrt;
     norm.control.checked = state.l2;
     const order = maps.map((map) => descending(map.map(total)));
