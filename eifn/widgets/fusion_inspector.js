@@ -7,28 +7,31 @@ const TRAITS = "face identity variant location locations signed_sqrt l2 expressi
 const TOP = 8; // channels in a table
 const STRONGEST = 6; // pairs in the table of evidence
 const REGIONS = 8; // a side
+const FUSION = [204, 121, 167]; // --fusion-fill, for the canvas
 
-/** The arrays of a network. `maps` has for each face both maps, channel by channel and location by location. */
-function unpack(network, faces) {
+/** A network as the page needs it: what its classifier weighs, and what it made of each face. */
+function unpack(network) {
   const weight = decode(network.weight, Int8Array);
   const channels = Math.sqrt(weight.length / network.bias.length);
   const maps = decode(network.maps, Uint16Array);
-  const [regions, peaks] = [decode(network.regions), decode(network.peaks)];
+  const [decoded, peaks] = [decode(network.regions), decode(network.peaks)];
   const size = (REGIONS * REGIONS) / 2; // bytes, two regions in each
-  const at = (face, kind) => face * 2 + kind;
+  const at = (face, kind, channel) => (face * KINDS.length + kind) * channels + channel;
   return {
     channels,
     bias: network.bias,
     weight: (expression, pair) => weight[expression * channels ** 2 + pair] * network.weight_scale[expression],
-    map: (face, kind) =>
-      Array.from({ length: channels }, (_, channel) =>
-        PLACES.map((_, place) => maps[(at(face, kind) * channels + channel) * 4 + place] * network.map_scale[face][kind]),
-      ),
-    /** What excites a channel: each region from 0 to 1, and the share of the activity that the strongest is worth. */
+    /** The identity map (kind 0) or expression map (1) of a face: for each channel, its values at the locations. */
+    map(face, kind) {
+      const value = (start) => PLACES.map((_, place) => maps[4 * start + place] * network.map_scale[face][kind]);
+      return Array.from({ length: channels }, (_, channel) => value(at(face, kind, channel)));
+    },
+    /** What excites a channel: each region from 0 to 1, and the share of its activity that the strongest is worth. */
     excites(face, kind, channel) {
-      const start = at(face, kind) * channels + channel;
-      const bytes = regions.subarray(start * size, (start + 1) * size);
-      return { regions: [...bytes].flatMap((byte) => [byte >> 4, byte & 15]).map((step) => step / 15), peak: peaks[start] / 100 };
+      const start = at(face, kind, channel);
+      const bytes = [...decoded.subarray(start * size, (start + 1) * size)];
+      const regions = bytes.flatMap((byte) => [byte >> 4, byte & 15]).map((step) => step / 15);
+      return { regions, peak: peaks[start] / 100 };
     },
   };
 }
@@ -46,7 +49,8 @@ function fuse(identity, expression, { locations, signed_sqrt, l2 }) {
 }
 
 function classify(network, fused) {
-  const logits = network.bias.map((bias, k) => bias + total(fused.map((value, pair) => value * network.weight(k, pair))));
+  const evidence = (k) => total(fused.map((value, pair) => value * network.weight(k, pair)));
+  const logits = network.bias.map((bias, k) => bias + evidence(k));
   const top = Math.max(...logits);
   const powers = logits.map((logit) => Math.exp(logit - top));
   return { logits, probabilities: powers.map((power) => power / total(powers)) };
@@ -99,21 +103,25 @@ function render({ model, el }) {
   const { database, expressions, faces, networks, error } = model.get("data");
   const nets = networks.map((network) => unpack(network));
   const { channels } = nets[0];
+  const split = (pair) => [Math.floor(pair / channels), pair % channels];
   const act = follow(model, TRAITS, draw);
   const start = Object.fromEntries(TRAITS.map((name) => [name, model.get(name)]));
   const called = (row) => faces.find((face) => face.row === row).name;
 
   // 1: what is looked at, and the answer.
   const portrait = ({ picture, name }) => make("span", {}, make("img", { src: picture, alt: "" }), name);
-  const face = radios("Face", faces.map((f) => [f.row, portrait(f)]), (row) => act(`Face: ${called(row)}`, { face: row }));
+  const portraits = faces.map((f) => [f.row, portrait(f)]);
+  const face = radios("Face", portraits, (row) => act(`Face: ${called(row)}`, { face: row }));
   face.classList.add("eifn-portraits");
   const answers = networks.map(() => make("span"));
-  const titled = networks.map(({ variant }, n) => [variant, make("span", {}, make("b", {}, TITLES[variant]), " ", answers[n])]);
+  const title = ({ variant }, n) => make("span", {}, make("b", {}, TITLES[variant]), " ", answers[n]);
+  const titled = networks.map((each, n) => [each.variant, title(each, n)]);
   const network = radios("Network", titled, (variant) => act(`Network: ${TITLES[variant]}`, { variant }));
   const people = [["", "this face"], ...faces.map((f) => [f.row, f.name])];
-  const identity = choice("Identity map of", people, (row) =>
-    act(row ? `Identity map of ${called(Number(row))}` : "Its own identity map", { identity: row ? Number(row) : null }),
-  );
+  const identity = choice("Identity map of", people, (text) => {
+    const row = text ? Number(text) : null;
+    act(text ? `Identity map of ${called(row)}` : "Its own identity map", { identity: row });
+  });
   identity.classList.add("eifn-identity");
   const note = make("p", { className: "eifn-note" });
   const bars = expressions.map((name) => {
@@ -146,12 +154,14 @@ function render({ model, el }) {
   );
   const count = make("span");
   locations.append(count);
-  const root = checkbox("signed square root", (on) => act(`Signed square root ${on ? "on" : "off"}`, { signed_sqrt: on }));
-  const norm = checkbox("L2 normalization", (on) => act(`L2 normalization ${on ? "on" : "off"}`, { l2: on }));
+  const onOff = (on) => (on ? "on" : "off");
+  const root = checkbox("signed square root", (on) => act(`Signed square root ${onOff(on)}`, { signed_sqrt: on }));
+  const norm = checkbox("L2 normalization", (on) => act(`L2 normalization ${onOff(on)}`, { l2: on }));
   const all = make("canvas", { width: channels, height: channels, role: "img" });
   const corner = make("i");
-  corner.style.width = corner.style.height = `${(100 * TOP) / channels}%`;
-  const caption = `All ${channels} × ${channels} pairs, the most active channels first. The table is the framed corner.`;
+  corner.style.width = corner.style.height = `${100 * Math.min(1, TOP / channels)}%`;
+  const caption =
+    `All ${channels} × ${channels} pairs, the most active channels first. The table is the framed corner.`;
   const matrix = make("figure", {}, make("div", {}, all, corner), make("figcaption", {}, caption));
   const pooled = make("table", { className: "eifn-pairs" });
 
@@ -199,7 +209,7 @@ function render({ model, el }) {
     const here = drawLocation(state, now, faces[who[1]]);
     drawSum(state, now);
     const pair = drawEvidence(state, now, who);
-    tell(cause, state, now, here, pair);
+    tell(cause, now, here, pair);
   }
 
   function drawAnswer(state, results, now, swapped) {
@@ -226,11 +236,13 @@ function render({ model, el }) {
         text.textContent = percent(value);
       }
     });
-    const { locations: added, signed_sqrt, l2 } = state;
-    const untrained = added < PLACES.length || !signed_sqrt || !l2;
-    const swap = swapped ? `The expression map of ${called(state.face)} meets the identity map of ${called(state.identity)}.` : "";
-    const other = untrained ? "The network was trained with all four locations, the root and L2: as set here, it gets what it never saw." : "";
-    note.textContent = [swap, other].filter(Boolean).join(" ") || "As trained: nothing is swapped, left out or switched off.";
+    const usual = state.locations === PLACES.length && state.signed_sqrt && state.l2;
+    const notes = [];
+    if (swapped) {
+      notes.push(`The expression map of ${called(state.face)} meets the identity map of ${called(state.identity)}.`);
+    }
+    if (!usual) notes.push("Trained with all four locations, root and L2, the network never saw what it gets here.");
+    note.textContent = notes.join(" ") || "As trained: nothing is swapped, left out or switched off.";
   }
 
   function drawLocation(state, { maps }, { picture, name }) {
@@ -246,7 +258,7 @@ function render({ model, el }) {
   function drawSum(state, { maps, fused }) {
     locations.control.value = state.locations;
     count.textContent = `${state.locations} of ${PLACES.length}`;
-    locations.control.ariaValueText = `${state.locations} of ${PLACES.length}, up to the ${PLACES[state.locations - 1]}`;
+    locations.control.ariaValueText = `${count.textContent}, up to the ${PLACES[state.locations - 1]}`;
     root.control.checked = state.signed_sqrt;
     norm.control.checked = state.l2;
     const order = maps.map((map) => descending(map.map(total)));
@@ -257,7 +269,10 @@ function render({ model, el }) {
     const image = context.createImageData(channels, channels);
     const top = Math.max(...fused);
     order[0].forEach((i, y) =>
-      order[1].forEach((e, x) => image.data.set([204, 121, 167, top ? (255 * value(i, e)) / top : 0], 4 * (y * channels + x))),
+      order[1].forEach((e, x) => {
+        const alpha = top ? (255 * value(i, e)) / top : 0;
+        image.data.set([...FUSION, alpha], 4 * (y * channels + x));
+      }),
     );
     context.putImageData(image, 0, 0);
     const active = fused.filter((v) => v > 0).length;
@@ -266,68 +281,67 @@ function render({ model, el }) {
 
   function drawEvidence(state, { net, maps, fused, logits }, who) {
     const k = expressions.indexOf(state.expression);
-    const by = (expression, pair) => fused[pair] * net.weight(expression, pair);
-    const sizes = fused.map((_, pair) => Math.abs(by(k, pair)));
-    const listed = descending(sizes).slice(0, STRONGEST);
-    const pair = state.pair ? state.pair[0] * channels + state.pair[1] : listed[0];
-    chosen = [Math.floor(pair / channels), pair % channels];
+    const gives = (pair) => expressions.map((_, e) => fused[pair] * net.weight(e, pair)); // to each expression
+    const strongest = descending(fused.map((value, pair) => Math.abs(value * net.weight(k, pair)))).slice(0, STRONGEST);
+    const pair = state.pair ? state.pair[0] * channels + state.pair[1] : strongest[0];
+    chosen = split(pair);
     expression.control.value = state.expression;
-    if (!listed.includes(pair)) listed.push(pair);
 
-    const cells = (values, top) =>
-      values.map((value) => {
-        const cell = heat(value, top, signed(value));
-        if (value < 0) cell.style.setProperty("--fill", "var(--line)");
-        return cell;
-      });
-    const top = Math.max(...listed.flatMap((n) => expressions.map((_, e) => Math.abs(by(e, n)))));
-    const rows = listed.map((n) => {
-      const channelsOf = [Math.floor(n / channels), n % channels];
-      const input = make("input", { type: "radio", name: "Pair", value: n, checked: n === pair });
-      input.onchange = () => pick(channelsOf);
-      const words = KINDS.map((kind, at) => make("span", { className: `eifn-${kind}` }, `${kind[0]}${channelsOf[at]}`));
-      input.ariaLabel = `identity channel ${channelsOf[0]} with expression channel ${channelsOf[1]}`;
-      const label = make("label", {}, input, words[0], "·", words[1]);
-      return make("tr", {}, make("th", { scope: "row" }, label), ...cells(expressions.map((_, e) => by(e, n)), top));
+    const listed = strongest.includes(pair) ? strongest : [...strongest, pair];
+    drawTable(k, pair, listed, gives, logits, net.bias);
+    listTitle.textContent = `Strongest for or against ${state.expression}:`;
+    const inWords = (n) => `identity channel ${split(n)[0]} with expression channel ${split(n)[1]}`;
+    list.replaceChildren(...strongest.map((n) => make("li", {}, `${inWords(n)}: ${signed(gives(n)[k])}`)));
+    const given = gives(pair);
+    const says = (e) => `${expressions[e]} (${signed(given[e])})`;
+    sentence.textContent =
+      `The pair i${chosen[0]} · e${chosen[1]} fuses to ${symbol(state)} = ${short(fused[pair])}; ` +
+      `times the weight ${signed(net.weight(k, pair))} that is ${signed(given[k])} for ${state.expression}. ` +
+      `It speaks most for ${says(descending(given)[0])} and most against ${says(descending(given.map((value) => -value))[0])}.`;
+
+    KINDS.forEach((kind, n) => {
+      const activity = maps[n].map(total);
+      const name = (c) => `${kind[0]}${c} (${short(activity[c])})`;
+      const options = descending(activity).map((c) => make("option", { value: c }, name(c)));
+      channel[n].control.replaceChildren(...options);
+      channel[n].control.value = chosen[n];
+      drawView(views[n], channel[n], kind, faces[who[n]], chosen[n], net.excites(who[n], n, chosen[n]));
     });
-    const sums = expressions.map((_, e) => total(listed.map((n) => by(e, n))));
-    const rest = [
-      [`other ${fused.length - listed.length}`, logits.map((logit, e) => logit - net.bias[e] - sums[e])],
-      ["bias", net.bias],
-      ["logit", logits],
-    ].map(([name, values]) => make("tr", {}, make("th", { scope: "row" }, name), ...cells(values, 0)));
+    return `i${chosen[0]} · e${chosen[1]} (${signed(given[k])} for ${state.expression})`;
+  }
+
+  /** Pairs and what they give to each expression; below them all that is missing to the logit. */
+  function drawTable(k, pair, listed, gives, logits, bias) {
+    const top = Math.max(...listed.flatMap(gives).map(Math.abs));
+    const line = (head, values, share) => {
+      const cells = values.map((value) => heat(value, share, signed(value)));
+      cells.forEach((cell, e) => values[e] < 0 && cell.style.setProperty("--fill", "var(--line)"));
+      return make("tr", {}, make("th", { scope: "row" }, head), ...cells);
+    };
+    const radio = (n) => {
+      const [i, e] = split(n);
+      const ariaLabel = `identity channel ${i} with expression channel ${e}`;
+      const input = make("input", { type: "radio", name: "Pair", value: n, checked: n === pair, ariaLabel });
+      input.onchange = () => pick([i, e]);
+      const word = (kind, c) => make("span", { className: `eifn-${kind}` }, `${kind[0]}${c}`);
+      return make("label", {}, input, word("identity", i), "·", word("expression", e));
+    };
+    const others = logits.map((logit, e) => logit - bias[e] - total(listed.map((n) => gives(n)[e])));
     const heads = expressions.map((name) => make("th", { scope: "col", title: name, ariaLabel: name }, code(name)));
     heads[k].classList.add("eifn-fusion");
     const focused = evidence.contains(document.activeElement); // the new rows would lose it
     evidence.replaceChildren(
       make("thead", {}, make("tr", {}, make("td", {}, "pair"), ...heads)),
-      make("tbody", {}, ...rows, ...rest),
+      make(
+        "tbody",
+        {},
+        ...listed.map((n) => line(radio(n), gives(n), top)),
+        line(`other ${channels ** 2 - listed.length}`, others, 0),
+        line("bias", bias, 0),
+        line("logit", logits, 0),
+      ),
     );
     if (focused) evidence.querySelector("input:checked").focus();
-
-    listTitle.textContent = `Strongest for or against ${state.expression}:`;
-    const strongest = listed.slice(0, STRONGEST).map((n) => {
-      const [i, e] = [Math.floor(n / channels), n % channels];
-      return make("li", {}, `identity channel ${i} with expression channel ${e}: ${signed(by(k, n))}`);
-    });
-    list.replaceChildren(...strongest);
-
-    const gives = expressions.map((_, e) => by(e, pair));
-    const [most] = descending(gives);
-    const [least] = descending(gives.map((value) => -value));
-    sentence.textContent =
-      `The pair i${chosen[0]} · e${chosen[1]} fuses to ${symbol(state)} = ${short(fused[pair])}; ` +
-      `times the weight ${signed(net.weight(k, pair))} that is ${signed(gives[k])} for ${state.expression}. ` +
-      `It speaks most for ${expressions[most]} (${signed(gives[most])}) and most against ${expressions[least]} (${signed(gives[least])}).`;
-
-    KINDS.forEach((kind, n) => {
-      const activity = maps[n].map(total);
-      const options = descending(activity).map((c) => make("option", { value: c }, `${kind[0]}${c} (${short(activity[c])})`));
-      channel[n].control.replaceChildren(...options);
-      channel[n].control.value = chosen[n];
-      drawView(views[n], channel[n], kind, faces[who[n]], chosen[n], net.excites(who[n], n, chosen[n]));
-    });
-    return `i${chosen[0]} · e${chosen[1]} (${signed(gives[k])} for ${state.expression})`;
   }
 
   function drawView(view, select, kind, { picture, name }, c, { regions, peak }) {
@@ -359,24 +373,26 @@ function render({ model, el }) {
     return l2 ? "F ÷ ‖F‖" : "F";
   }
 
-  function tell(cause, state, { fused, probabilities }, here, pair) {
+  function tell(cause, { fused, probabilities }, here, pair) {
     const facts = [
       ...descending(probabilities).map((k) => [expressions[k], percent(probabilities[k])]),
       ["most active identity channel", here[0]],
       ["most active expression channel", here[1]],
-      [`largest entry`, short(Math.max(...fused))],
+      ["largest entry", short(Math.max(...fused))],
       ["pair", pair],
     ];
     if (shown) {
-      const changes = facts.filter(([name, value]) => shown.get(name) !== value).map(([name, value]) => `${name} ${shown.get(name)} → ${value}`);
+      const changes = facts
+        .filter(([name, value]) => shown.get(name) !== value)
+        .map(([name, value]) => `${name} ${shown.get(name)} → ${value}`);
       told.textContent = `${cause}. ${changes.length ? `${changes.slice(0, 5).join(", ")}.` : "No number changed."}`;
     } else told.textContent = "Change something: this line tells what it does.";
     shown = new Map(facts);
   }
 
   const embedded =
-    `Faces of ${database}. Embedded in this page: maps in 16 bits, weights of the classifier in 8, regions in 15 steps; ` +
-    `a probability is within ${show(100 * error, 2)} percentage points of the network's. ` +
+    `Faces of ${database}. Embedded in this page: maps in 16 bits, weights of the classifier in 8, ` +
+    `regions in 15 steps; a probability is within ${show(100 * error, 2)} percentage points of the network's. ` +
     `A region is a square of 16 × 16 pixels, covered in the mean colour of the face.`;
   const inspector = widget(
     "Fusion inspector",

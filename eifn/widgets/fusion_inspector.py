@@ -62,14 +62,14 @@ class FusionInspector(HostedWidget):
     _esm = module("fusion_inspector.js")
 
     data = traitlets.Dict(read_only=True).tag(sync=True)
-    face = traitlets.Any().tag(sync=True)
+    face = traitlets.Any(0).tag(sync=True)
     identity = traitlets.Any(None).tag(sync=True)
-    variant = traitlets.Any().tag(sync=True)
+    variant = traitlets.Any("").tag(sync=True)
     location = traitlets.Any(PLACES[0]).tag(sync=True)
     locations = traitlets.Any(len(PLACES)).tag(sync=True)
     signed_sqrt = traitlets.Any(True).tag(sync=True)
     l2 = traitlets.Any(True).tag(sync=True)
-    expression = traitlets.Any().tag(sync=True)
+    expression = traitlets.Any("").tag(sync=True)
     pair = traitlets.Any(None).tag(sync=True)
 
     def __init__(
