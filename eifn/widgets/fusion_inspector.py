@@ -17,7 +17,7 @@ from torch import Tensor
 from eifn.database import FaceDatabase
 from eifn.network import EIFN
 from eifn.probe import Fusion, exciting_regions, probe
-from eifn.widgets.host import HostedWidget, encode, module, picture
+from eifn.widgets.host import Checked, HostedWidget, encode, module, picture
 
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 """The locations of a map, in reading order."""
@@ -62,15 +62,15 @@ class FusionInspector(HostedWidget):
     _esm = module("fusion_inspector.js")
 
     data = traitlets.Dict(read_only=True).tag(sync=True)
-    face = traitlets.Any(0).tag(sync=True)
-    identity = traitlets.Any(None).tag(sync=True)
-    variant = traitlets.Any("").tag(sync=True)
-    location = traitlets.Any(PLACES[0]).tag(sync=True)
-    locations = traitlets.Any(len(PLACES)).tag(sync=True)
-    signed_sqrt = traitlets.Any(True).tag(sync=True)
-    l2 = traitlets.Any(True).tag(sync=True)
-    expression = traitlets.Any("").tag(sync=True)
-    pair = traitlets.Any(None).tag(sync=True)
+    face = Checked(0).tag(sync=True)
+    identity = Checked(None).tag(sync=True)
+    variant = Checked("").tag(sync=True)
+    location = Checked(PLACES[0]).tag(sync=True)
+    locations = Checked(len(PLACES)).tag(sync=True)
+    signed_sqrt = Checked(True).tag(sync=True)
+    l2 = Checked(True).tag(sync=True)
+    expression = Checked("").tag(sync=True)
+    pair = Checked(None).tag(sync=True)
 
     def __init__(
         self, models: Sequence[EIFN], database: FaceDatabase, rows: Sequence[int], **settings: Any
