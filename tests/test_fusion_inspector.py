@@ -1,8 +1,14 @@
-"""The fusion inspector: what it embeds, and what it shows in a browser with no kernel and no network."""
+"""The fusion inspector: what it embeds, what it shows in a page without a kernel, and how it follows one."""
 
 import base64
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 
 import numpy as np
 import pandas as pd
@@ -14,6 +20,7 @@ from eifn.database import FaceDatabase
 from eifn.fusion import signed_sqrt
 from eifn.network import EIFN, Variant
 from eifn.probe import Regions, exciting_regions, probe
+from eifn.training import save_model
 from eifn.widgets import fusion_inspector
 from eifn.widgets.fusion_inspector import PLACES, FusionInspector
 
@@ -533,3 +540,84 @@ def test_bars_move_only_where_motion_is_welcome(show, inspector):
     assert page.evaluate(duration) == "0.3s"
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(duration) == "0s"
+
+
+# With a kernel.
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A running JupyterLab on the folder `tmp_path`, with settings of its own; the address of it."""
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += [f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"]
+    command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}", "--LabApp.news_url="]
+    places = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"]
+    places += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
+    environment = os.environ | {name: str(tmp_path / "settings" / name) for name in places}
+    with (tmp_path / "lab.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=10).close()
+                break
+            except OSError:
+                assert server.poll() is None, (tmp_path / "lab.log").read_text()
+                time.sleep(1)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_page_and_kernel_stay_in_step(browser, lab, tmp_path, make_database):
+    make_database("tiny", subjects=2)
+    save_model(trained(expressions=2, width=1 / 64), tmp_path / "model.safetensors")
+    cells = [
+        "from pathlib import Path\n"
+        "from eifn.database import read_database\n"
+        "from eifn.training import load_model\n"
+        "from eifn.widgets.fusion_inspector import FusionInspector\n"
+        "models = [load_model(Path('model.safetensors'))]\n"
+        "inspector = FusionInspector(models, read_database('data/tiny'), [0, 2, 4])\n"
+        "seen = []\n"
+        "inspector.observe(lambda change: seen.append(change.new), 'face')\n"
+        "inspector",
+        "print('Python has', inspector.face, 'and saw', seen)",
+        "inspector.face = 2",
+    ]
+    empty = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    notebook = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "cells": [empty | {"id": f"cell{n}", "source": source} for n, source in enumerate(cells)],
+    }
+    (tmp_path / "notebook.ipynb").write_text(json.dumps(notebook))
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"{lab}/lab/tree/notebook.ipynb")
+
+    def run(cell):
+        page.locator(".jp-Notebook .jp-CodeCell").nth(cell).locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+
+    page.get_by_text(
+        "Python 3 (ipykernel) | Idle"
+    ).wait_for()  # what is run before the kernel is there, is lost
+    run(0)
+    page.locator(".eifn-widget").wait_for()
+    page.get_by_role("radio", name="person S01, happiness").check()
+    run(1)
+    page.get_by_text("Python has 4 and saw [4]", exact=True).wait_for()
+    run(2)
+    page.get_by_role("status").filter(has_text="Set from Python. ").wait_for()
+    assert page.get_by_role("radio", name="person S00, sadness").is_checked()
+    page.close()
