@@ -3,7 +3,7 @@
 Everything is computed in float64 and without the model's precision settings, so that it comes out the same on
 different machines and what is shown as a sum adds up.
 
-Book: chapter 11, *Looking inside*.
+Book: chapter 10, *Inside the fusion*.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The fusion of a trained network, opened up: from a face to channels, pairs, evidence and an answer.
 
-Book: chapter 11, *Looking inside*.
+Book: chapter 10, *Inside the fusion*.
 """
 
 from __future__ import annotations
