@@ -425,7 +425,9 @@ def event_file(piece: Piece) -> Iterator[Callable[[Epoch], None]]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise RunError("--tensorboard: not installed; `pip install tensorboard`, or leave it out") from None
+        raise RunError(
+            "--tensorboard: not installed; `pip install 'eifn[tensorboard]'`, or leave it out"
+        ) from None
     folder = piece.run.tensorboard / piece.folder.relative_to(piece.run.out)
     # What a killed process wrote is shown once: this one tells all epochs again from the first.
     with SummaryWriter(str(folder), purge_step=1) as writer:
