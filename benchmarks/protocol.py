@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -257,12 +258,14 @@ def share_of_operations(trainer: Trainer, recipe: Preset, images: int, rounds: i
         epochs.append(spent)
 
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    with profile(
-        activities=activities,
-        schedule=schedule(wait=0, warmup=1, active=1, repeat=rounds),
-        on_trace_ready=note,
-    ) as log:
-        measure.fit(trainer, measure.random_faces(images), recipe, 2 * rounds, lambda _: log.step())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Warning: Profiler clears events")  # `note` has read them by then
+        with profile(
+            activities=activities,
+            schedule=schedule(wait=0, warmup=1, active=1, repeat=rounds),
+            on_trace_ready=note,
+        ) as log:
+            measure.fit(trainer, measure.random_faces(images), recipe, 2 * rounds, lambda _: log.step())
     return {
         name: np.array([spent[name] / spent.total() for spent in epochs])
         for name in [*OPERATIONS, OTHER_OPERATIONS]
