@@ -244,8 +244,8 @@ def print_result(
         return
     print(question)
     print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
-    table = pd.DataFrame(result["rows"]).astype(object).fillna("")
-    print(table.to_string(index=False, float_format="{:.15g}".format))
+    table = pd.DataFrame(result["rows"])
+    print(table.to_string(index=False, na_rep="", float_format="{:.15g}".format))
     for note in result["notes"]:
         print(note)
     print(f"ratio {result['ratio']:g}: {ratio_of}")

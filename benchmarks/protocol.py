@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = replace(recipe, precision=options.precision or recipe.precision)
     trainer = Trainer(measure.fabric_for(options.accelerator, recipe.precision))
     device = trainer.fabric.device
-    on_gpu = device.type == "cuda"
+    on_gpu = device.type != "cpu"
     rounds = options.rounds or (10 if on_gpu else 5 if recipe.width < 1 else 2)
     images = options.images or (2000 if on_gpu else 300 if recipe.width < 1 else 100)
     workers = 1 if on_gpu else torch.get_num_threads()

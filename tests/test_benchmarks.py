@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -88,9 +89,6 @@ def test_a_table_and_an_object_say_the_same(capsys):
     assert ratio == f"ratio {result['ratio']:g}: {result['ratio_of']}" == "ratio 1230: theirs to ours"
 
 
-MODULES = {"fusion": fusion, "protocol": protocol, "scaling": scaling, "textbook": textbook}
-
-
 @pytest.mark.parametrize(
     ("name", "options", "complaint"),
     [
@@ -101,6 +99,7 @@ MODULES = {"fusion": fusion, "protocol": protocol, "scaling": scaling, "textbook
         ("scaling", "--width 1/3", "1/3 does not make 64 x width a whole number"),
         ("scaling", "--width 1/0", "1/0 does not make 64 x width a whole number"),
         ("scaling", "--images 9", "9 do not make 10 folds"),
+        ("step", "--preset tablet", "invalid choice: 'tablet'"),
         ("textbook", "--workers -1", "-1 is not at least 1"),
         pytest.param(
             "textbook",
@@ -112,7 +111,7 @@ MODULES = {"fusion": fusion, "protocol": protocol, "scaling": scaling, "textbook
 )
 def test_a_wrong_option_is_answered_with_one_line(name, options, complaint, capsys):
     with pytest.raises(SystemExit) as end:
-        MODULES[name].main(options.split())
+        import_module(f"benchmarks.{name}").main(options.split())
     assert end.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -263,6 +262,7 @@ def test_noise_is_as_large_as_the_papers_databases(ablation):
         assert name in {run.database.name for run in runs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_operations_of_a_step_are_told_apart(precision):
     trainer = Trainer(Fabric(accelerator="cpu", devices=1, precision=precision))
