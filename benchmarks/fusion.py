@@ -27,9 +27,13 @@ EPSILON = 1e-12
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print a table or one JSON object."""
     parser = measure.options_of(__doc__)
-    parser.add_argument("--channels", type=int, nargs="+", default=[64, 512], metavar="C")
-    parser.add_argument("--batch", type=int, default=paper.BATCH_SIZE, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="default: %(default)s")
+    parser.add_argument("--channels", type=measure.positive, nargs="+", default=[64, 512], metavar="C")
+    parser.add_argument(
+        "--batch", type=measure.positive, default=paper.BATCH_SIZE, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--rounds", type=measure.positive, default=15, metavar="N", help="default: %(default)s"
+    )
     options = parser.parse_args(arguments)
     device = measure.fabric_for(options.accelerator).device
     rows = []

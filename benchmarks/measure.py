@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +22,19 @@ from lightning_fabric import Fabric
 from torch.profiler import ProfilerActivity, profile
 
 from eifn import paper
-from eifn.database import COLUMNS, SIZE, FaceDatabase
-from eifn.network import EIFN
-from eifn.training import Epoch, Preset, Trainer, loss_weights
+from eifn.database import COLUMNS, SIZE, FaceDatabase, write_database
+from eifn.network import EIFN, Variant
+from eifn.training import Checkpoint, Epoch, Preset, Trainer, loss_weights
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler tells stderr that there is no GPU
 
 
 def options_of(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark has."""
+    """A parser with the options that every benchmark has; it answers a wrong one with one line."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        usage=argparse.SUPPRESS,  # the description shows it
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--accelerator", choices=["auto", "cpu", "cuda"], default="auto", help="default: %(default)s"
@@ -38,11 +43,20 @@ def options_of(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def positive(text: str) -> int:
+    """The type of an option that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
 def fabric_for(accelerator: str, precision: str = "32-true") -> Fabric:
     """One device, as `eifn` would choose it; ends the program if there is none of that kind."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if accelerator == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("error: --accelerator cuda, and PyTorch finds no CUDA device here")
+        print("error: --accelerator cuda, and PyTorch finds no CUDA device here", file=sys.stderr)
+        raise SystemExit(2)
     return Fabric(accelerator=accelerator, devices=1, precision=precision)
 
 
@@ -126,15 +140,17 @@ def spread(values: np.ndarray, name: str, *, digits: int = 3) -> dict[str, Any]:
     return {name: median, "IQR": f"{low:g}-{high:g}", "n": len(values)}
 
 
-def random_faces(images: int, *, subjects: int = paper.CK_PLUS.subjects) -> FaceDatabase:
-    """Noise in place of faces: what a step costs does not depend on what is seen.
+def random_faces(images: int, like: paper.Evaluation = paper.CK_PLUS) -> FaceDatabase:
+    """Noise in place of faces, of as many people and expressions as a database of the paper has.
 
-    It is faint, since a network without pre-training diverges on strong contrasts that mean nothing.
+    What a step costs does not depend on what is seen.
+
+    The noise is faint, since a network without pre-training diverges on strong contrasts that mean nothing.
     """
     generator = np.random.default_rng(0)
-    expressions = tuple(paper.CK_PLUS.sequences)
+    subjects, expressions = like.subjects, like.expressions
     rows = [
-        (f"S{i % subjects:05d}", f"{i // subjects}", 0, expressions[i % len(expressions)], "")
+        (f"S{i % subjects:03d}", f"{i // subjects}", 0, expressions[i % len(expressions)], "")
         for i in range(images)
     ]
     return FaceDatabase(
@@ -148,16 +164,46 @@ def random_faces(images: int, *, subjects: int = paper.CK_PLUS.subjects) -> Face
     )
 
 
+def write_faces(faces: FaceDatabase, folder: Path) -> Path:
+    """Write a database to a new folder."""
+    return write_database(
+        folder,
+        name=faces.name,
+        frames=faces.frames,
+        table=faces.table,
+        expressions=faces.expressions,
+        licence=faces.licence,
+        citation=faces.citation,
+        made_by=faces.made_by,
+    )
+
+
 def fit(
     trainer: Trainer,
     faces: FaceDatabase,
     preset: Preset,
     epochs: int,
     after_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    *,
+    variant: Variant = Variant.EIFN,
+    identities: int | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
-    """Train a new EIFN by `Trainer.fit`, on all of a database, with one view of each image an epoch."""
+    """Train a new EIFN by `Trainer.fit`, on all of a database, with one view of each image an epoch.
+
+    Args:
+        trainer: the device.
+        faces: the database.
+        preset: what is taken from it are width, batch size and clipping.
+        epochs: how many.
+        after_epoch: see `Trainer.fit`.
+        variant: of the network.
+        identities: how many people it tells apart, if more than those in the database.
+        checkpoint: see `Trainer.fit`.
+    """
     torch.manual_seed(0)
-    model = EIFN(len(faces.subjects), len(faces.expressions), width=preset.width)
+    people, expressions = identities or len(faces.subjects), len(faces.expressions)
+    model = EIFN(people, expressions, variant=variant, width=preset.width)
     trainer.fit(
         model,
         faces,
@@ -169,6 +215,7 @@ def fit(
         batch_size=preset.batch_size,
         clip=preset.clip,
         seed=0,
+        checkpoint=checkpoint,
         after_epoch=after_epoch,
     )
 
@@ -197,7 +244,8 @@ def print_result(
         return
     print(question)
     print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
-    print(pd.DataFrame(result["rows"]).fillna("").to_string(index=False))
+    table = pd.DataFrame(result["rows"])
+    print(table.to_string(index=False, na_rep="", float_format="{:.15g}".format))
     for note in result["notes"]:
         print(note)
     print(f"ratio {result['ratio']:g}: {ratio_of}")

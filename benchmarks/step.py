@@ -28,7 +28,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, and print a table or one JSON object."""
     parser = measure.options_of(__doc__)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=list(PRESETS)[::-1], metavar="P")
-    parser.add_argument("--rounds", type=int, metavar="N", help="default: laptop 15, paper 5; 30 on a GPU")
+    parser.add_argument(
+        "--steps",
+        type=measure.positive,
+        metavar="N",
+        help="an epoch (default: laptop 4, paper 1; 20 on a GPU)",
+    )
+    parser.add_argument(
+        "--rounds", type=measure.positive, metavar="N", help="default: laptop 15, paper 5; 30 on a GPU"
+    )
     options = parser.parse_args(arguments)
     rows, ratios = [], {}
     for name in options.preset:
@@ -36,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
         fabric = measure.fabric_for(options.accelerator, preset.precision)
         on_gpu = fabric.device.type == "cuda"
         rounds = options.rounds or (30 if on_gpu else 15 if preset.width < 1 else 5)
-        steps = 20 if on_gpu else 4 if preset.width < 1 else 1
+        steps = options.steps or (20 if on_gpu else 4 if preset.width < 1 else 1)
         faces = measure.random_faces(steps * paper.BATCH_SIZE)
         step, trunks = measure.epochs_in_turns(
             partial(measure.fit, Trainer(fabric), faces, preset),

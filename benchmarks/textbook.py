@@ -29,6 +29,7 @@ from eifn import paper
 from eifn.augment import MEAN, STD
 from eifn.database import FaceDatabase
 from eifn.extractor import STAGES
+from eifn.objective import LossWeights
 from eifn.training import PRESETS, Trainer, loss_weights
 
 
@@ -37,10 +38,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser = measure.options_of(__doc__)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["laptop"], metavar="P")
     parser.add_argument(
-        "--workers", type=int, default=min(os.cpu_count(), 8), help="of the DataLoader (default: %(default)s)"
+        "--workers",
+        type=measure.positive,
+        default=min(os.cpu_count(), 8),
+        metavar="N",
+        help="of the DataLoader (default: %(default)s)",
     )
-    parser.add_argument("--images", type=int, default=800, help="an epoch (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=10, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--images", type=measure.positive, default=800, metavar="N", help="an epoch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=measure.positive, default=10, metavar="N", help="default: %(default)s"
+    )
     options = parser.parse_args(arguments)
     faces = measure.random_faces(options.images)
     rows = []
@@ -152,6 +161,21 @@ class TextbookCenterLoss(nn.Module):
         return (distances * own).sum() / len(labels) / 2
 
 
+def textbook_loss(
+    model: TextbookEIFN,
+    center_loss: TextbookCenterLoss,
+    batch: tuple[Tensor, Tensor, Tensor],
+    weights: LossWeights,
+) -> Tensor:
+    """Equation 5 for a batch of images (N, 3, 64, 64), subjects (N,) and expressions (N,)."""
+    images, subject, expression = batch
+    embedding, identity_logits, expression_logits = model(images)
+    identity_loss = functional.cross_entropy(identity_logits, subject)
+    expression_loss = functional.cross_entropy(expression_logits, expression)
+    center = center_loss(embedding, subject)
+    return weights.identity * (identity_loss + weights.center * center) + weights.expression * expression_loss
+
+
 def textbook_epoch(
     faces: FaceDatabase, *, width: float, clip: float | None, workers: int, device: torch.device
 ) -> Callable[[], float]:
@@ -162,7 +186,7 @@ def textbook_epoch(
         batch_size=paper.BATCH_SIZE,
         shuffle=True,
         num_workers=workers,
-        persistent_workers=workers > 0,
+        persistent_workers=True,
         pin_memory=device.type == "cuda",
     )
     model = TextbookEIFN(len(faces.subjects), len(faces.expressions), width=width).to(device).train()
@@ -176,16 +200,9 @@ def textbook_epoch(
 
     def epoch() -> float:
         total = 0.0
-        for images, subject, expression in loader:
-            images, subject, expression = images.to(device), subject.to(device), expression.to(device)
-            embedding, identity_logits, expression_logits = model(images)
-            identity_loss = functional.cross_entropy(identity_logits, subject)
-            expression_loss = functional.cross_entropy(expression_logits, expression)
-            center = center_loss(embedding, subject)
-            loss = (
-                weights.identity * (identity_loss + weights.center * center)
-                + weights.expression * expression_loss
-            )
+        for batch in loader:
+            batch = tuple(part.to(device) for part in batch)
+            loss = textbook_loss(model, center_loss, batch, weights)
             optimizer.zero_grad()
             center_optimizer.zero_grad()
             loss.backward()
@@ -195,7 +212,7 @@ def textbook_epoch(
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             optimizer.step()
             center_optimizer.step()
-            total += loss.item() * len(images)
+            total += loss.item() * len(batch[0])
         return total / len(faces)
 
     return epoch

@@ -9,7 +9,8 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,17 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from eifn.crossval import Run, RunError, check_writable, crossval, local_pool
-from eifn.database import DatabaseError, read_database
+from eifn.crossval import (
+    Run,
+    RunError,
+    check_writable,
+    code_sha256,
+    crossval,
+    dask_cluster,
+    local_pool,
+    visible_gpus,
+)
+from eifn.database import DatabaseError, FaceDatabase, read_database
 from eifn.extractor import WeightsError
 from eifn.folds import FoldError, subject_folds
 from eifn.network import Variant
@@ -29,6 +39,7 @@ from eifn.report import TITLES, find_runs, render, render_accuracies, report
 from eifn.results import ResultsError, summarize, tabulate
 from eifn.training import (
     PRESETS,
+    Checkpoint,
     Divergence,
     Epoch,
     OutOfMemory,
@@ -150,8 +161,8 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         parents=[recipe],
         help="train one model by the two-stage recipe and save it",
-        description="Train one model by the paper's two-stage recipe and save it. Under `torchrun`, all "
-        "processes train it together.",
+        description="Train one model by the paper's two-stage recipe and save it. The same command resumes "
+        "after an interruption. Under `torchrun`, all processes train it together.",
     )
     train.add_argument("--variant", choices=list(Variant), default=Variant.EIFN, help="default: %(default)s")
     train.add_argument(
@@ -190,7 +201,15 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=_positive,
         metavar="N",
-        help="processes that train at a time (default: one a core, or one for an accelerator)",
+        help="processes that train at a time (default: one a core, or one a GPU)",
+    )
+    cross.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="train on the workers of this Dask cluster, which see the same files, instead of here",
+    )
+    cross.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="also write the losses there, for TensorBoard"
     )
     cross.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="for the results (default: %(default)s)"
@@ -288,6 +307,7 @@ def _train(options: argparse.Namespace) -> None:
             bar.update()
 
         start = None
+        one, two = _checkpoints(options, recipe, database, other)
         if other is not None:
             start = train_stage_one(
                 trainer,
@@ -295,6 +315,7 @@ def _train(options: argparse.Namespace) -> None:
                 variant=options.variant,
                 preset=recipe,
                 seed=options.seed,
+                checkpoint=one,
                 after_epoch=after_epoch,
             )
         model = train_stage_two(
@@ -305,6 +326,7 @@ def _train(options: argparse.Namespace) -> None:
             variant=options.variant,
             preset=recipe,
             seed=derive_seed(options.seed, options.fold or 0),
+            checkpoint=two,
             after_epoch=after_epoch,
         )
     outcome: dict[str, Any] = {"model": str(options.out), "history": [asdict(epoch) for epoch in history]}
@@ -319,6 +341,8 @@ def _train(options: argparse.Namespace) -> None:
     if not fabric.is_global_zero:
         return
     save_model(model, options.out)
+    for checkpoint in (one, two):
+        checkpoint.path.unlink(missing_ok=True)
     if options.json:
         print(json.dumps(outcome))
         return
@@ -330,8 +354,23 @@ def _train(options: argparse.Namespace) -> None:
         )
 
 
+def _checkpoints(
+    options: argparse.Namespace, recipe: Preset, database: FaceDatabase, other: FaceDatabase | None
+) -> tuple[Checkpoint, Checkpoint]:
+    """One for each stage, beside the model that is to be, of this very training."""
+    settings = [asdict(recipe), options.variant, options.seed, options.fold, code_sha256()]
+    key = json.dumps([*settings, database.sha256, other and other.sha256])
+    names = (f".{options.out.name}.stage-{stage}" for stage in ("one", "two"))
+    one, two = (Checkpoint(options.out.with_name(name), key) for name in names)
+    return one, two
+
+
 def _crossval(options: argparse.Namespace) -> None:
     other = _stage_one(options)
+    if options.scheduler:  # whose workers may have been started in other folders
+        options.database, options.out = options.database.resolve(), options.out.resolve()
+        other = other and other.resolve()
+        options.tensorboard = options.tensorboard and options.tensorboard.resolve()
     runs = [
         Run(
             database=options.database,
@@ -344,14 +383,24 @@ def _crossval(options: argparse.Namespace) -> None:
             out=options.out,
             accelerator=options.accelerator,
             command=options.typed,
+            tensorboard=options.tensorboard,
         )
         for variant in options.variant
     ]
-    on_cpu = Fabric(accelerator=options.accelerator, devices=1).device.type == "cpu"
-    with local_pool(options.workers or (torch.get_num_threads() if on_cpu else 1)) as pool:
-        folders = crossval(runs, pool)
+    with _executor(options) as executor:
+        folders = crossval(runs, executor)
     outcome = report(folders)
     print(json.dumps(outcome) if options.json else render_accuracies(outcome))
+
+
+def _executor(options: argparse.Namespace) -> AbstractContextManager[Executor]:
+    """Where the folds are trained."""
+    if options.scheduler:
+        return dask_cluster(options.scheduler)
+    device = Fabric(accelerator=options.accelerator, devices=1).device
+    gpus = visible_gpus() if device.type == "cuda" else []
+    default = torch.get_num_threads() if device.type == "cpu" else max(1, len(gpus))
+    return local_pool(options.workers or default, gpus)
 
 
 def _report(options: argparse.Namespace) -> None:

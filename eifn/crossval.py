@@ -19,6 +19,7 @@ import csv
 import hashlib
 import json
 import logging
+import math
 import multiprocessing
 import os
 import platform
@@ -30,7 +31,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
@@ -94,6 +95,8 @@ class Run:
     """Fabric's name of the device, e.g. `"auto"` or `"cpu"`."""
     command: str
     """The command that asked for it, to be told again."""
+    tensorboard: Path | None = None
+    """A folder for TensorBoard to watch, with the losses of every piece; None writes none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +167,7 @@ def plan(run: Run) -> list[Piece]:
         "preset": recipe,
         "seed": run.seed,
         "eifn": eifn.__version__,
-        "code": _code_sha256(),
+        "code": code_sha256(),
     }
     pieces, start, stage_one = [], None, None
     if run.stage_one is not None:
@@ -335,7 +338,12 @@ def _make(piece: Piece) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     commit, resumed = _commit(), piece.checkpoint.path.exists()
     trainer = Trainer(Fabric(accelerator=run.accelerator, devices=1, precision=run.recipe.precision))
-    with history_file(piece.scratch / "history.csv") as after_epoch:
+    with history_file(piece.scratch / "history.csv") as add_row, event_file(piece) as add_events:
+
+        def after_epoch(epoch: Epoch) -> None:
+            add_row(epoch)
+            add_events(epoch)
+
         if piece.fold is None:
             model = train_stage_one(
                 trainer,
@@ -404,6 +412,34 @@ def history_file(path: Path) -> Iterator[Callable[[Epoch], None]]:
         yield after_epoch
 
 
+@contextlib.contextmanager
+def event_file(piece: Piece) -> Iterator[Callable[[Epoch], None]]:
+    """The same for TensorBoard, if it is asked for.
+
+    Raises:
+        RunError: TensorBoard is not installed.
+    """
+    if piece.run.tensorboard is None:
+        yield lambda epoch: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise RunError(
+            "--tensorboard: not installed; `pip install 'eifn[tensorboard]'`, or leave it out"
+        ) from None
+    folder = piece.run.tensorboard / piece.folder.relative_to(piece.run.out)
+    # What a killed process wrote is shown once: this one tells all epochs again from the first.
+    with SummaryWriter(str(folder), purge_step=1) as writer:
+
+        def after_epoch(epoch: Epoch) -> None:
+            for name, value in asdict(epoch).items():
+                if name != "epoch" and not math.isnan(value):
+                    writer.add_scalar(name, value, epoch.epoch)
+
+        yield after_epoch
+
+
 def read_provenance(folder: Path) -> dict[str, Any]:
     """What `provenance.json` of a stage one or a fold says.
 
@@ -435,21 +471,72 @@ def read_fold(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 @contextlib.contextmanager
-def local_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes on this machine, which share its cores and end when this one does, however it ends."""
+def local_pool(workers: int, gpus: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
+    """Processes on this machine, which share its cores and end when this one does, however it ends.
+
+    Args:
+        workers: how many.
+        gpus: what CUDA_VISIBLE_DEVICES calls the GPUs to use; workers take turns at them, so there may be
+            several on one.
+    """
     threads = max(1, torch.get_num_threads() // workers)
     context = multiprocessing.get_context("spawn")  # forked processes cannot use CUDA
-    with ProcessPoolExecutor(workers, context, _start_worker, (threads,)) as pool:
+    deal = context.SimpleQueue()
+    for worker in range(workers):
+        deal.put(gpus[worker % len(gpus)] if gpus else None)
+    with ProcessPoolExecutor(workers, context, _start_worker, (threads, deal)) as pool:
         try:
             yield pool
         except BaseException:
-            # What runs now would run to its end first: a fold is lost, not kept waiting for.
+            # What runs now would run to its end first: an epoch is lost, not a fold waited for.
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
 
 
-def _start_worker(threads: int) -> None:
+def visible_gpus() -> list[str]:
+    """The GPUs that PyTorch may use, as CUDA_VISIBLE_DEVICES calls them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [named[i] if named[0] else str(i) for i in range(torch.cuda.device_count())]
+
+
+@contextlib.contextmanager
+def dask_cluster(address: str) -> Iterator[Executor]:
+    """A Dask cluster that is running, whose workers have this package and see the same files.
+
+    A task whose worker dies is given to another one, which goes on from the last epoch.
+
+    Args:
+        address: of its scheduler, e.g. `"tcp://10.0.0.1:8786"`.
+
+    Raises:
+        RunError: Dask is not installed, or no scheduler answers there.
+        BrokenExecutor: worker after worker was killed by the same piece.
+    """
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise RunError("--scheduler: Dask is not installed; `pip install 'eifn[cluster]'`") from None
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{address}: no Dask scheduler answers there ({error}); see `dask scheduler`"
+        ) from None
+    with client:
+        executor = client.get_executor()
+        try:
+            yield executor
+        except KilledWorker:
+            raise BrokenExecutor from None
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _start_worker(threads: int, deal: multiprocessing.SimpleQueue) -> None:
+    gpu = deal.get()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     torch.set_num_threads(threads)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the main process decides
@@ -480,7 +567,8 @@ def _weights_identity(source: str) -> str:
     return _sha256(file) if file.is_file() else source
 
 
-def _code_sha256() -> str:
+def code_sha256() -> str:
+    """One checksum for the code of all `DECIDING` modules."""
     return hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in DECIDING)).hexdigest()
 
 

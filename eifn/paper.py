@@ -403,7 +403,9 @@ UNSAID = (
         topic="gradient clipping",
         question="Is a very long gradient shortened?",
         chosen="no (preset `paper`)",
-        alternatives=("to a length of 10 (preset `laptop`, which starts from scratch and diverged without)",),
+        alternatives=(
+            "to a length of 10 (preset `laptop`, which diverged without it when it started from scratch)",
+        ),
         where="eifn.training:PRESETS",
     ),
     Unsaid(

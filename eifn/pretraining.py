@@ -1,9 +1,10 @@
-"""A start for narrow extractors, as ImageNet is one for the full width: trained to tell drawn faces apart.
+"""A start for extractors without ImageNet: trained to tell drawn faces apart.
 
 `eifn/weights/laptop.safetensors` was made by `make start`: one extractor of 1/8 width, trained on the
 synthetic people of `synth-start`, who are in neither twin and whose resting faces imitate no expression. It
 learns who and which expression at once, through two linear layers that are thrown away, so that it favors
-neither branch. Both branches of every variant start from it in the preset `laptop`.
+neither branch. Both branches of every variant start from it in the preset `laptop`. The full width has
+ImageNet; where that cannot be had, `--width 1` makes a file for `eifn --weights` that stands in for it.
 
 Book: chapter 3, *Two extractors*.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -32,7 +34,7 @@ WEIGHT_DECAY = 0.01
 
 
 def pretrain(
-    database: FaceDatabase, *, width: float, epochs: int, seed: int
+    fabric: Fabric, database: FaceDatabase, *, width: float, epochs: int, seed: int
 ) -> tuple[Extractor, list[float]]:
     """Train an extractor to tell the people of a database apart, and their expressions.
 
@@ -40,6 +42,7 @@ def pretrain(
     first plateau under plain SGD. Half of the images are shown in grey, since one of the twins is.
 
     Args:
+        fabric: the device and its precision.
         database: whom to train on.
         width: of the extractor.
         epochs: how often each frame is seen, each time in another of the 14 views.
@@ -49,12 +52,13 @@ def pretrain(
         The extractor, and the mean loss of each epoch.
     """
     torch.manual_seed(seed)
-    extractor = Extractor(width=width).to(memory_format=torch.channels_last)
-    people = torch.from_numpy(np.unique(database.table["subject"], return_inverse=True)[1].astype(np.int64))
-    labels = torch.from_numpy(database.labels)
-    frames = torch.from_numpy(np.array(database.frames))  # (N, 64, 64, 3)
-    who = nn.Linear(extractor.channels * 4, int(people.max()) + 1)
-    which = nn.Linear(extractor.channels * 4, len(database.expressions))
+    subjects = np.unique(database.table["subject"], return_inverse=True)[1].astype(np.int64)
+    people = torch.from_numpy(subjects).to(fabric.device)
+    labels = torch.from_numpy(database.labels).to(fabric.device)
+    frames = torch.from_numpy(np.array(database.frames)).to(fabric.device)  # (N, 64, 64, 3)
+    extractor = Extractor(width=width).to(fabric.device, memory_format=torch.channels_last)
+    who = nn.Linear(extractor.channels * 4, int(subjects.max()) + 1).to(fabric.device)
+    which = nn.Linear(extractor.channels * 4, len(database.expressions)).to(fabric.device)
     parameters = [p for module in (extractor, who, which) for p in module.parameters()]
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = epochs * -(-len(frames) // BATCH_SIZE)
@@ -62,15 +66,17 @@ def pretrain(
     history = []
     for _ in tqdm(range(epochs), desc="pre-training", unit="epoch"):
         losses = []
-        for index in torch.randperm(len(frames)).split(BATCH_SIZE):
-            images = augment(normalize(frames[index]), torch.randint(VIEWS, (len(index),)))
-            grey = (torch.rand(len(index)) < 0.5).view(-1, 1, 1, 1)
+        for index in torch.randperm(len(frames)).to(fabric.device).split(BATCH_SIZE):
+            view = torch.randint(VIEWS, (len(index),)).to(fabric.device)
+            grey = (torch.rand(len(index)) < 0.5).view(-1, 1, 1, 1).to(fabric.device)
+            images = augment(normalize(frames[index]), view)
             images = torch.where(grey, images.mean(1, keepdim=True), images)
-            features = extractor(images).flatten(1)  # (batch, channels * 4)
-            loss = functional.cross_entropy(who(features), people[index])
-            loss = loss + functional.cross_entropy(which(features), labels[index])
+            with fabric.autocast():
+                features = extractor(images).flatten(1)  # (batch, channels * 4)
+                loss = functional.cross_entropy(who(features), people[index])
+                loss = loss + functional.cross_entropy(which(features), labels[index])
             optimizer.zero_grad()
-            loss.backward()
+            fabric.backward(loss)
             optimizer.step()
             schedule.step()
             losses.append(loss.detach())
@@ -86,9 +92,14 @@ def main() -> int:
     parser.add_argument("--width", type=float, default=1 / 8, help="default: 1/8")
     parser.add_argument("--epochs", type=int, default=24, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--accelerator", choices=["auto", "cpu", "cuda", "mps"], default="auto")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     options = parser.parse_args()
     database = read_database(options.database)
-    extractor, history = pretrain(database, width=options.width, epochs=options.epochs, seed=options.seed)
+    fabric = Fabric(accelerator=options.accelerator, devices=1, precision=options.precision)
+    extractor, history = pretrain(
+        fabric, database, width=options.width, epochs=options.epochs, seed=options.seed
+    )
     about = {
         "trained_on": repr(database),
         "made_by": database.made_by,
@@ -99,7 +110,7 @@ def main() -> int:
         "losses": [round(loss, 4) for loss in history],
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    state = {key: value.contiguous() for key, value in extractor.state_dict().items()}
+    state = {key: value.cpu().contiguous() for key, value in extractor.state_dict().items()}
     scratch = options.out.with_name(f".{options.out.name}")
     safetensors.torch.save_file(state, scratch, {"eifn": json.dumps(about)})
     scratch.replace(options.out)

@@ -5,7 +5,8 @@ whose settings are alike but for variant and seed. `report` derives everything a
 
 - `runs`, a list: each run with its accuracies, confusion matrices and where, when and how it was made;
 - `groups`, a list: Table 1 or 2 and 3 or 4 of the paper where it has a counterpart, the mean over the seeds,
-  the paired comparisons, the confusion of each variant, and how flat the training loss had become.
+  the paired comparisons, the confusion of each variant, and how flat the training loss and
+  accuracy had become.
 
 `render` is the same as text. Accuracies are fractions of 1 in the data, except for the paper's own, which are
 percent as printed; the text is in percent throughout.
@@ -78,8 +79,8 @@ class RecordedRun:
     made: list[dict[str, Any]]
     """Of each fold: when, where, how long, and with which versions."""
     predictions: pd.DataFrame
-    losses: list[np.ndarray]
-    """Of each fold: the training loss of the expression after each epoch, (epochs,)."""
+    histories: list[pd.DataFrame]
+    """Of each fold: a row an epoch of its training."""
 
     @property
     def variant(self) -> Variant:
@@ -123,7 +124,7 @@ def read_run(folder: Path) -> RecordedRun:
         RunError: a fold is damaged.
         ResultsError: impossible predictions, or folds that were made with different settings.
     """
-    settings, made, tables, losses = [], [], [], []
+    settings, made, tables, histories = [], [], [], []
     for fold in sorted(file.parent for file in folder.glob("fold-*/provenance.json")):
         about, predictions = read_fold(fold)
         settings.append(about | {"folds": {k: v for k, v in about["folds"].items() if k != "fold"}})
@@ -134,13 +135,13 @@ def read_run(folder: Path) -> RecordedRun:
             )
         made.append(read_provenance(fold)["made"])
         tables.append(predictions)
-        losses.append(pd.read_csv(fold / "history.csv")["expression"].to_numpy())
+        histories.append(pd.read_csv(fold / "history.csv"))
     return RecordedRun(
         folder=folder,
         settings=settings[0],
         made=made,
         predictions=pd.concat(tables, ignore_index=True),
-        losses=losses,
+        histories=histories,
     )
 
 
@@ -260,7 +261,12 @@ def _group(runs: list[RecordedRun], others: list[list[RecordedRun]]) -> dict[str
             variant.value: _confusion(list(each.values())) for variant, each in seeds.items() if each
         },
         "training": {
-            variant.value: _training(list(each.values())) for variant, each in seeds.items() if each
+            what: {
+                variant.value: _training(list(each.values()), column)
+                for variant, each in seeds.items()
+                if each
+            }
+            for what, column in (("loss", "expression"), ("accuracy", "accuracy"))
         },
     }
 
@@ -292,19 +298,20 @@ def _confusion(runs: list[RecordedRun]) -> dict[str, Any]:
     }
 
 
-def _training(runs: list[RecordedRun]) -> dict[str, Any]:
-    """The loss of the expression on the training data, mean over all folds of all seeds."""
-    losses = np.stack([fold for run in runs for fold in run.losses])  # (folds, epochs)
-    last, before = losses[:, -LAST_EPOCHS:], losses[:, -2 * LAST_EPOCHS : -LAST_EPOCHS]
+def _training(runs: list[RecordedRun], column: str) -> dict[str, Any]:
+    """The loss or the accuracy of the expression on the training data, mean over all folds of all seeds."""
+    epochs = np.stack([history[column].to_numpy() for run in runs for history in run.histories])
+    last, before = epochs[:, -LAST_EPOCHS:], epochs[:, -2 * LAST_EPOCHS : -LAST_EPOCHS]  # (folds, epochs)
     enough = before.shape[1] == LAST_EPOCHS
     return {
-        "folds": len(losses),
-        "epochs": losses.shape[1],
-        "first_epoch": float(losses[:, 0].mean()),
+        "folds": len(epochs),
+        "epochs": epochs.shape[1],
+        "first_epoch": float(epochs[:, 0].mean()),
         "epochs_before": float(before.mean()) if enough else None,
         "last_epochs": float(last.mean()),
         "change": float(last.mean() - before.mean()) if enough else None,
-        "last_epoch": float(losses[:, -1].mean()),
+        "last_epoch": float(epochs[:, -1].mean()),
+        "lowest_fold": float(last.mean(1).min()),
         "highest_fold": float(last.mean(1).max()),
     }
 
@@ -389,11 +396,14 @@ def _sections(group: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
         )
     return [
         *sections,
-        f"Training loss of the expression, mean over the folds of all seeds\n{_losses(group)}\n"
+        "Training loss of the expression, mean over the folds of all seeds\n"
+        f"{_progress(group['training']['loss'])}\n"
         + _key(
             f"chance: {math.log(len(group['expressions'])):.3f}. Variants whose loss still falls are "
-            "compared by how fast they learn. highest fold: mean of its last epochs."
+            "compared by how fast they learn. lowest, highest fold: mean of its last epochs."
         ),
+        "Training accuracy of the expression: augmented images told right while they are learned\n"
+        f"{_progress(group['training']['accuracy'])}",
         *_confusions(group),
         f"How the runs were made\n{_making(runs)}",
     ]
@@ -486,20 +496,17 @@ def _differences(group: dict[str, Any]) -> str:
     return _table(rows)
 
 
-def _losses(group: dict[str, Any]) -> str:
+def _progress(training: dict[str, Any]) -> str:
     rows = []
-    for variant, training in group["training"].items():
-        end = training["epochs"]
-        row = {
-            "variant": TITLES[Variant(variant)],
-            "folds": training["folds"],
-            "epoch 1": training["first_epoch"],
-        }
-        if training["change"] is not None:
-            row[f"epochs {end - 2 * LAST_EPOCHS + 1}-{end - LAST_EPOCHS}"] = training["epochs_before"]
-            row[f"epochs {end - LAST_EPOCHS + 1}-{end}"] = training["last_epochs"]
-            row["change"] = f"{training['change']:+.4f}"
-        rows.append(row | {f"epoch {end}": training["last_epoch"], "highest fold": training["highest_fold"]})
+    for variant, found in training.items():
+        end = found["epochs"]
+        row = {"variant": TITLES[Variant(variant)], "folds": found["folds"], "epoch 1": found["first_epoch"]}
+        if found["change"] is not None:
+            row[f"epochs {end - 2 * LAST_EPOCHS + 1}-{end - LAST_EPOCHS}"] = found["epochs_before"]
+            row[f"epochs {end - LAST_EPOCHS + 1}-{end}"] = found["last_epochs"]
+            row["change"] = f"{found['change']:+.4f}"
+        row[f"epoch {end}"] = found["last_epoch"]
+        rows.append(row | {"lowest fold": found["lowest_fold"], "highest fold": found["highest_fold"]})
     return _table(
         [
             {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in row.items()}
@@ -579,7 +586,9 @@ def _making(runs: list[dict[str, Any]]) -> str:
     return "\n".join(
         [
             _table(rows),
-            _key("minutes: of all folds, one after the other, without stage one."),
+            _key(
+                "minutes: of all folds, one after the other, without stage one; of a resumed fold, the rest."
+            ),
             *_named("platform", platforms),
             *_named("command", commands or ["not recorded"]),
         ]

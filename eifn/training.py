@@ -435,6 +435,8 @@ def _save_tensors(tensors: dict[str, Tensor], about: dict[str, object], path: Pa
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         safetensors.torch.save_file(contiguous, scratch, {"eifn": json.dumps(about)})
         scratch.replace(path)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path}: cannot be written ({error})") from None
     finally:
         scratch.unlink(missing_ok=True)
 

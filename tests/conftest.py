@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eifn.crossval import Run
 from eifn.database import write_database
+from eifn.network import Variant
 from eifn.training import Preset
 
 
@@ -106,3 +108,19 @@ def violations():
         return [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found]
 
     return violations
+
+
+@pytest.fixture
+def run(make_database, tiny, tmp_path):
+    return Run(
+        database=make_database(),
+        stage_one=make_database("other", subjects=3, seed=1),
+        variant=Variant.EIFN,
+        preset="tiny",
+        recipe=tiny,
+        seed=0,
+        rule="interleaved",
+        out=tmp_path / "runs",
+        accelerator="cpu",
+        command="eifn crossval --preset tiny",
+    )

@@ -23,7 +23,7 @@ from eifn.training import PRESETS, Divergence, load_model
 def small_and_here(tiny, monkeypatch):
     """The preset `laptop` made tiny, and the folds trained in this process rather than in a pool."""
     monkeypatch.setitem(PRESETS, "laptop", tiny)
-    monkeypatch.setattr("eifn.cli.local_pool", lambda workers: ThreadPoolExecutor(1))
+    monkeypatch.setattr("eifn.cli.local_pool", lambda workers, gpus: ThreadPoolExecutor(1))
 
 
 @pytest.fixture
@@ -334,3 +334,44 @@ def test_ctrl_c_ends_with_status_130_and_no_half_fold(make_database, tmp_path):
     assert errors.splitlines()[-1] == "interrupted; the same command resumes"
     assert "Traceback" not in errors
     assert not [path for path in tmp_path.rglob("fold-*") if not (path / "provenance.json").exists()]
+
+
+def test_train_goes_on_where_it_was_interrupted(data, tmp_path, capsys, monkeypatch):
+    command = ("train", "--database", data / "tiny", "--fold", "0", "--json", "--out")
+    assert run(*command, tmp_path / "whole.safetensors") == 0
+    whole = json.loads(capsys.readouterr().out)
+
+    def interrupt(epoch):
+        raise KeyboardInterrupt
+
+    original = sys.modules["eifn.cli"].train_stage_two
+    with monkeypatch.context() as patch:  # after the first epoch of stage two
+        patch.setattr(
+            "eifn.cli.train_stage_two",
+            lambda *positional, **named: original(*positional, **named | {"after_epoch": interrupt}),
+        )
+        assert run(*command, tmp_path / "model.safetensors") == 130
+    assert not (tmp_path / "model.safetensors").exists()
+    assert run(*command, tmp_path / "model.safetensors") == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome | {"model": ""} == whole | {"model": ""}
+    assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert sorted(path.name for path in tmp_path.glob("*model*")) == ["model.safetensors"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_smaller_batch_is_another_recipe(data, tmp_path):
+    out = tmp_path / "runs"
+    command = ("crossval", "--database", data / "tiny", "--variant", "efn", "--out", out)
+    assert run(*command, "--batch-size", "16", "--tensorboard", tmp_path / "events") == 0
+    about = json.loads(next(out.rglob("fold-00/provenance.json")).read_text())
+    assert about["settings"]["preset"]["batch_size"] == 16
+    assert "--batch-size 16 --tensorboard events" in about["made"]["command"]
+    assert len(list((tmp_path / "events").rglob("events.*"))) == 11
+    assert run(*command) == 2
+
+
+def test_no_scheduler_is_a_mistake(data, tmp_path, capsys):
+    command = ("crossval", "--database", data / "tiny", "--out", tmp_path / "runs")
+    assert run(*command, "--scheduler", "tcp://127.0.0.1:9") == 2
+    assert capsys.readouterr().err.startswith("error: tcp://127.0.0.1:9: no Dask scheduler answers there")

@@ -1,21 +1,16 @@
-import contextlib
-import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from filelock import FileLock
 
-from eifn.crossval import Run, RunError, carry_out, crossval, local_pool, plan, read_provenance
+from eifn.crossval import RunError, carry_out, crossval, local_pool, plan, read_provenance, visible_gpus
 from eifn.database import read_database
 from eifn.extractor import WeightsError
 from eifn.folds import FoldError
@@ -24,22 +19,6 @@ from eifn.results import read_predictions
 from eifn.training import Divergence, load_model
 
 pytestmark = pytest.mark.slow  # each trains ten folds, if tiny ones
-
-
-@pytest.fixture
-def run(make_database, tiny, tmp_path):
-    return Run(
-        database=make_database(),
-        stage_one=make_database("other", subjects=3, seed=1),
-        variant=Variant.EIFN,
-        preset="tiny",
-        recipe=tiny,
-        seed=0,
-        rule="interleaved",
-        out=tmp_path / "runs",
-        accelerator="cpu",
-        command="eifn crossval --preset tiny",
-    )
 
 
 def here(*runs):
@@ -253,75 +232,6 @@ def test_an_error_crosses_from_a_worker_process(run):
         crossval([missing], pool)
 
 
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from eifn.crossval import Run, crossval, local_pool
-from eifn.network import Variant
-from eifn.training import Preset
-
-if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    for key in ("database", "stage_one", "out"):
-        given[key] = Path(given[key])
-    run = Run(**given | {"recipe": Preset(**given["recipe"]), "variant": Variant(given["variant"])})
-    with local_pool(2) as pool:
-        crossval([run], pool)
-"""
-
-
-def _children(process):
-    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [tuple(map(int, line.split())) for line in table.splitlines()]
-    found, todo = set(), {process}
-    while todo:
-        todo = {pid for pid, parent in pairs if parent in todo} - found
-        found |= todo
-    return found
-
-
-@pytest.mark.skipif(not shutil.which("ps"), reason="needs ps")
-def test_a_killed_run_resumes_to_the_same_bytes(run, tmp_path):
-    run = replace(run, recipe=replace(run.recipe, stage_two_epochs=8))
-    script = tmp_path / "run.py"
-    script.write_text(SCRIPT)
-
-    def start(out):
-        given = {key: str(value) for key, value in vars(run).items()} | {"seed": 0, "out": str(out)}
-        given["recipe"] = vars(run.recipe)
-        command = [sys.executable, str(script), json.dumps(given)]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
-    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
-    assert start(quiet).wait(timeout=300) == 0
-    kills = 0
-    for wanted in (0, 5):  # after so many folds
-        process = start(killed)
-        workers = set()
-        while len(list(killed.rglob("fold-*/provenance.json"))) <= wanted and process.poll() is None:
-            workers |= _children(process.pid)
-            time.sleep(0.02)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait(timeout=60)
-        deadline = time.monotonic() + 30
-        while any(_alive(worker) for worker in workers):
-            assert time.monotonic() < deadline, "workers outlive the process that was killed"
-            time.sleep(0.1)
-    assert kills
-    assert start(killed).wait(timeout=300) == 0
-    assert contents(killed) == contents(quiet)
-
-
-def _alive(pid):
-    with contextlib.suppress(OSError):
-        os.kill(pid, 0)
-        status = Path(f"/proc/{pid}/stat")
-        return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 @pytest.mark.parametrize("when", ["history", "provenance"])
 def test_a_full_disk_leaves_no_half_fold(run, monkeypatch, when):
     def full(*positional, **named):
@@ -338,3 +248,40 @@ def test_a_full_disk_leaves_no_half_fold(run, monkeypatch, when):
     assert not [path for path in run.out.rglob(".fold-*") if path.is_dir()]
     here(run)
     assert len(list(run.out.rglob("fold-*/predictions.csv"))) == 10
+
+
+def test_tensorboard_is_told_every_epoch_once(run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (folder,) = here(replace(run, tensorboard=tmp_path / "events"))
+    piece = folder.relative_to(run.out) / "fold-03"
+    events = EventAccumulator(str(tmp_path / "events" / piece)).Reload()
+    history = pd.read_csv(run.out / piece / "history.csv", index_col="epoch")
+    assert set(events.Tags()["scalars"]) == set(history.columns)
+    for name in history:
+        told = {event.step: event.value for event in events.Scalars(name)}
+        assert told == pytest.approx(history[name].to_dict(), rel=1e-6)
+        assert len(events.Scalars(name)) == len(history)
+
+
+def _gpu():
+    time.sleep(1)  # so that each worker gets one
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"), [(["0"], ["0", "0", "0"]), (["2", "5"], ["2", "2", "5"]), ([], [None] * 3)]
+)
+def test_workers_take_turns_at_the_gpus(gpus, expected, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with local_pool(3, gpus) as pool:
+        assert sorted(future.result() for future in [pool.submit(_gpu) for _ in range(3)]) == expected
+
+
+@pytest.mark.parametrize(("named", "expected"), [("4,7", ["4", "7"]), (None, ["0", "1"])])
+def test_gpus_keep_the_names_they_were_given(named, expected, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == expected

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import safetensors
 import torch
+from lightning_fabric import Fabric
 from torch.nn import functional
 
 from eifn.augment import normalize
@@ -38,7 +39,8 @@ def test_the_preset_laptop_starts_from_them():
 
 def test_pre_training_learns_who_and_which(make_database):
     faces = read_database(make_database(subjects=4, frames=3))
-    extractor, history = pretrain(faces, width=1 / 32, epochs=60, seed=0)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    extractor, history = pretrain(fabric, faces, width=1 / 32, epochs=60, seed=0)
     assert history[-1] < 0.5 * history[0]
     # The features alone tell both: the nearest neighbor among other frames shares person or expression.
     with torch.no_grad():

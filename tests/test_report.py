@@ -46,7 +46,8 @@ def write_run(folder, *, variant, seed, evaluation=paper.CK_PLUS, folds=10, loss
         found = tabulate(table[test], p[test], expressions=evaluation.expressions, fold=number)
         write_predictions(where / "predictions.csv", found)
         loss = np.linspace(2, 0.1, 12) if losses is None else losses[number]
-        history = pd.DataFrame({"epoch": np.arange(len(loss)) + 1, "expression": loss})
+        columns = {"epoch": np.arange(len(loss)) + 1, "expression": loss, "accuracy": np.exp(-loss)}
+        history = pd.DataFrame(columns)
         history.to_csv(where / "history.csv", index=False)
         provenance = {
             "settings": everyone | {"folds": {"rule": "interleaved", "of": 10, "fold": number}},
@@ -251,24 +252,28 @@ def test_how_flat_the_training_was(tmp_path):
     losses = np.random.default_rng(0).random((10, 12)) + np.linspace(2, 0, 12)
     write_run(tmp_path, variant="efn", seed=0, losses=losses)
     outcome = report(find_runs(tmp_path))
-    found = outcome["groups"][0]["training"]["efn"]
-    assert (found["folds"], found["epochs"]) == (10, 12)
-    assert found["first_epoch"] == pytest.approx(np.mean([row[0] for row in losses]))
-    assert found["last_epoch"] == pytest.approx(np.mean([row[11] for row in losses]))
-    assert found["epochs_before"] == pytest.approx(np.mean([row[2:7] for row in losses]))
-    assert found["last_epochs"] == pytest.approx(np.mean([row[7:12] for row in losses]))
-    assert found["change"] == pytest.approx(found["last_epochs"] - found["epochs_before"])
-    assert found["highest_fold"] == pytest.approx(max(np.mean(row[7:12]) for row in losses))
-    table = rows(render(outcome), "Training loss of the expression")
-    assert " ".join(table[0]) == "variant folds epoch 1 epochs 3-7 epochs 8-12 change epoch 12 highest fold"
-    assert float(table[1][5]) == pytest.approx(found["change"], abs=1e-4)
+    for what, told in (("loss", losses), ("accuracy", np.exp(-losses))):
+        found = outcome["groups"][0]["training"][what]["efn"]
+        assert (found["folds"], found["epochs"]) == (10, 12)
+        assert found["first_epoch"] == pytest.approx(np.mean([row[0] for row in told]))
+        assert found["last_epoch"] == pytest.approx(np.mean([row[11] for row in told]))
+        assert found["epochs_before"] == pytest.approx(np.mean([row[2:7] for row in told]))
+        assert found["last_epochs"] == pytest.approx(np.mean([row[7:12] for row in told]))
+        assert found["change"] == pytest.approx(found["last_epochs"] - found["epochs_before"])
+        assert found["lowest_fold"] == pytest.approx(min(np.mean(row[7:12]) for row in told))
+        assert found["highest_fold"] == pytest.approx(max(np.mean(row[7:12]) for row in told))
+        table = rows(render(outcome), f"Training {what} of the expression")
+        assert " ".join(table[0]) == (
+            "variant folds epoch 1 epochs 3-7 epochs 8-12 change epoch 12 lowest fold highest fold"
+        )
+        assert float(table[1][5]) == pytest.approx(found["change"], abs=1e-4)
     assert f"chance: {np.log(7):.3f}" in render(outcome)
 
 
 def test_a_short_training_shows_no_change(tmp_path):
     write_run(tmp_path, variant="efn", seed=0, losses=np.ones((10, 9)))
     outcome = report(find_runs(tmp_path))
-    assert outcome["groups"][0]["training"]["efn"]["change"] is None
+    assert outcome["groups"][0]["training"]["loss"]["efn"]["change"] is None
     assert "change" not in "".join(rows(render(outcome), "Training loss of the expression")[0])
 
 

@@ -37,7 +37,9 @@ def pins():
     )
 
 
-@pytest.mark.parametrize("requirement", requirements("book", "test", "cluster"), ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "requirement", requirements("book", "test", "cluster", "tensorboard"), ids=lambda r: r.name
+)
 def test_every_dependency_is_pinned_within_its_bounds(requirement):
     assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
 
@@ -51,8 +53,8 @@ def test_every_dependency_of_the_package_is_imported():
         imported |= set(names) - set(sys.stdlib_module_names) - {"eifn", "data_prep"}
     used = {canonicalize_name(modules[name][0]) for name in imported}
     declared = {canonicalize_name(requirement.name) for requirement in requirements()}
-    interactive = {"matplotlib", "anywidget"}  # the extra `book`: plots and widgets
-    assert declared <= used <= declared | interactive | {"traitlets"}  # which anywidget is made of
+    optional = {"matplotlib", "anywidget", "distributed"}  # plots, widgets, clusters
+    assert declared <= used <= declared | optional | {"traitlets"}  # which anywidget is made of
 
 
 def test_conda_installs_what_pip_does():
