@@ -22,7 +22,7 @@ from eifn.widgets.host import Checked, HostedWidget, encode, module, picture
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 """The locations of a map, in reading order."""
 
-LIMIT = 360_000
+LIMIT = 350_000
 """Characters of embedded data; with the module, a page then carries less than 400 kB."""
 
 
