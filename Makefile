@@ -20,7 +20,7 @@ BENCHMARKS := $(filter-out measure,$(basename $(notdir $(wildcard benchmarks/*.p
 PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
 PORT ?= 8000
 
-.PHONY: help book test test-quick lint serve notebooks start sheets bench clean environment always
+.PHONY: help book test test-quick lint serve notebooks start models sheets sweep bench clean environment always
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +31,8 @@ help:
 	@echo 'make notebooks   run the notebooks and save them with their new outputs'
 	@echo 'make sheets      draw contact sheets of the synthetic faces into _build/sheets'
 	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
+	@echo 'make models      train the three models that come with the package again (5 minutes)'
+	@echo 'make sweep       the entanglement sweep: two variants at each position of the dial (an hour)'
 	@echo 'make bench       run the benchmarks'
 	@echo 'make clean       remove what make built; keeps .venv, runs/ and your own databases'
 
@@ -65,6 +67,21 @@ sheets: | environment
 start: | environment
 	"$(BIN)/python" -m data_prep synthetic --twin synth-start --entanglement 0 --out data/synth-start
 	"$(BIN)/python" -m eifn.pretraining --database data/synth-start --out eifn/weights/laptop.safetensors
+
+# The models that come with the package: see eifn/weights/README.md.
+models: $(PREPARED) | environment
+	for variant in efn eifn-star eifn; do \
+	    "$(BIN)/eifn" train --database data/synth-ck --fold 0 --precision bf16-mixed --variant $$variant \
+	        --out eifn/weights/$$variant.safetensors || exit 1; done
+
+# Both twins are drawn anew at each position. That in the middle is the recorded run on synth-ck itself.
+sweep: | environment
+	for dial in 0 0.25 0.75 1; do \
+	    for twin in synth-ck synth-oulu; do \
+	        "$(BIN)/python" -m data_prep synthetic --twin $$twin --entanglement $$dial \
+	            --out data/entanglement-$$dial/$$twin || exit 1; done; \
+	    "$(BIN)/eifn" crossval --database data/entanglement-$$dial/synth-ck --precision bf16-mixed \
+	        --variant efn,eifn --out runs/entanglement-$$dial || exit 1; done
 
 bench: environment
 	@for name in $(BENCHMARKS); do echo "== $$name"; "$(BIN)/python" -m benchmarks.$$name || exit 1; done
