@@ -118,16 +118,26 @@ def test_the_example_of_the_readme_runs(make_database, tiny, monkeypatch, capsys
     assert re.fullmatch(r"frames of unseen people: [01]\.\d+\n", capsys.readouterr().out)
 
 
-def test_the_readme_quotes_the_recorded_run(capsys):
-    assert main(["report", str(ROOT / "results" / "laptop" / "london"), "--json"]) == 0
+def test_the_readme_quotes_the_recorded_runs(capsys):
+    assert main(["report", str(ROOT / "results" / "laptop"), "--json"]) == 0
     readme = (ROOT / "README.md").read_text("utf-8")
-    for run in json.loads(capsys.readouterr().out)["runs"]:
+    outcome = json.loads(capsys.readouterr().out)
+    assert len(outcome["runs"]) == 9
+    for run in outcome["runs"]:
         of = run["sequence"]
         assert run["folds"] == 10
         title = {"efn": "EFN", "eifn-star": r"EIFN\*", "eifn": "EIFN"}[run["variant"]]
         low, high = (f"{100 * bound:.1f}" for bound in of["interval"])
-        row = f"| {title} | {100 * of['accuracy']:.1f} % ({of['correct']}) | {low} to {high} | "
-        assert row + f"{100 * of['fold_mean']:.1f} ± {100 * of['fold_sd']:.1f} |" in readme
+        row = f"| `{run['database']}` | {title} | {100 * of['accuracy']:.1f} % ({of['correct']}) | "
+        row += f"{low} to {high} | {100 * of['fold_mean']:.1f} ± {100 * of['fold_sd']:.1f} | "
+        (group,) = (group for group in outcome["groups"] if run["folder"] in group["runs"])
+        assert row + f"{100 * group['training']['accuracy'][run['variant']]['last_epoch']:.1f} % |" in readme
+    for group in outcome["groups"]:
+        if group["synthetic"]:
+            (found,) = (c for c in group["comparisons"] if (c["first"], c["second"]) == ("eifn", "efn"))
+            difference, low, high = (f"{-100 * x:.1f}" for x in (found["difference"], *found["interval"]))
+            assert f"by {difference} " in readme
+            assert f"{high} to {low})" in readme
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
