@@ -7,6 +7,14 @@ function make(tag, properties = {}, ...children) {
   return node;
 }
 
+/** An element of an SVG picture with these attributes and children. */
+function svg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
 /** The outside of a widget. A form, so that the radio buttons of two copies on a page do not meet. */
 function widget(label, ...parts) {
   const root = make("form", { className: "eifn-widget", role: "group", ariaLabel: label }, ...parts);
