@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,3 +50,47 @@ def make_database(tmp_path):
         )
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium that is already installed; without one, the test is skipped."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("there is no Chromium on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Opens widgets in one page, which must end without an error or a request to the network.
+
+    The page is a file, as in the rendered book: no kernel, no network.
+    """
+    context = browser.new_context(viewport={"width": 1300, "height": 900})
+    page, problems = context.new_page(), []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else problems.append(r.url))
+
+    def show(*widgets, theme="light", width=1300):
+        body = "\n".join(widget._repr_mimebundle_()[0]["text/html"] for widget in widgets)
+        file = tmp_path / "page.html"
+        file.write_text(
+            f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">{body}</html>',
+            encoding="utf-8",
+        )
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(file.as_uri())
+        page.wait_for_function(
+            f"document.querySelectorAll('.eifn-widget').length === {len(widgets)}", timeout=10_000
+        )
+        return page
+
+    yield show
+    context.close()
+    assert problems == []

@@ -1,54 +1,12 @@
 """The widgets in a browser, as the rendered book shows them: from a file, with no kernel and no network."""
 
-import shutil
-
 import pytest
 import torch
 
 from eifn.fusion import bilinear_pool, fuse, signed_sqrt
 from eifn.widgets.bilinear_stepper import BilinearStepper
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def show(browser, tmp_path):
-    """Opens widgets in one page, which must end without an error or a request to the network."""
-    context = browser.new_context(viewport={"width": 1300, "height": 900})
-    page, problems = context.new_page(), []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else problems.append(r.url))
-
-    def show(*widgets, theme="light", width=1300):
-        body = "\n".join(widget._repr_mimebundle_()[0]["text/html"] for widget in widgets)
-        file = tmp_path / "page.html"
-        file.write_text(
-            f'<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">{body}</html>',
-            encoding="utf-8",
-        )
-        page.set_viewport_size({"width": width, "height": 900})
-        page.goto(file.as_uri())
-        sync_api.expect(page.locator(".eifn-widget")).to_have_count(len(widgets))
-        return page
-
-    yield show
-    context.close()
-    assert problems == []
+pytestmark = pytest.mark.browser
 
 
 def entries(page):
