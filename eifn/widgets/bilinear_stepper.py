@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import traitlets
 
-from eifn.widgets.host import HostedWidget, module
+from eifn.widgets.host import Checked, HostedWidget, module
 
 STEPS = 6
 """Four locations, the signed square root, the L2 normalization."""
@@ -37,9 +37,9 @@ class BilinearStepper(HostedWidget):
 
     _esm = module("bilinear_stepper.js")
 
-    identity_map = traitlets.Any([[[2, 0], [1, 0]], [[0, 1], [0, 4]], [[0, 1], [0, 0]]]).tag(sync=True)
-    expression_map = traitlets.Any([[[1, 0], [2, 0]], [[0, 4], [1, 3]]]).tag(sync=True)
-    step = traitlets.Any(1).tag(sync=True)
+    identity_map = Checked([[[2, 0], [1, 0]], [[0, 1], [0, 4]], [[0, 1], [0, 0]]]).tag(sync=True)
+    expression_map = Checked([[[1, 0], [2, 0]], [[0, 4], [1, 3]]]).tag(sync=True)
+    step = Checked(1).tag(sync=True)
 
     @traitlets.validate("identity_map", "expression_map")
     def _check_map(self, proposal: dict[str, Any]) -> list[list[list[float]]]:

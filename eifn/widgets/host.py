@@ -15,6 +15,7 @@ from typing import Any
 
 import anywidget
 import numpy as np
+import traitlets
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -39,6 +40,12 @@ def picture(frame: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(frame[..., 0] if grey else frame).save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+class Checked(traitlets.Any):
+    """A trait whose validator sees every value: `Any` alone lets None pass on assignment."""
+
+    allow_none = False
 
 
 class HostedWidget(anywidget.AnyWidget):
