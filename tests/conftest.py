@@ -94,3 +94,15 @@ def show(browser, tmp_path):
     yield show
     context.close()
     assert problems == []
+
+
+@pytest.fixture
+def violations():
+    """Looks for what hinders readers in a page: the rules of axe that it breaks, and where."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+
+    def violations(page):
+        found = axe.run(page, ".eifn-widget").response["violations"]
+        return [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found]
+
+    return violations

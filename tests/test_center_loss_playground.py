@@ -202,8 +202,9 @@ def test_the_keyboard_is_enough(show):
 
 @browser_test
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_narrow_page_in_both_themes(show, theme):
+def test_a_narrow_page_in_both_themes(show, violations, theme):
     page = show(CenterLossPlayground(classes=8, step=600), theme=theme, width=360)
     page.get_by_text("Numbers of each class").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("(w => w.scrollWidth <= w.clientWidth)(document.querySelector('.eifn-widget'))")
+    assert violations(page) == []

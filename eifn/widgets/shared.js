@@ -17,7 +17,7 @@ function svg(tag, attributes = {}, ...children) {
 
 /** The outside of a widget. A form, so that the radio buttons of two copies on a page do not meet. */
 function widget(label, ...parts) {
-  const root = make("form", { className: "eifn-widget", role: "group", ariaLabel: label }, ...parts);
+  const root = make("form", { className: "eifn-widget", ariaLabel: label }, ...parts);
   root.onsubmit = (event) => event.preventDefault();
   return root;
 }
