@@ -43,8 +43,10 @@ def test_python_sees_what_the_reader_does():
 def test_a_notebook_saves_the_same_each_time():
     first, second = (CenterLossPlayground(seed=3)._repr_mimebundle_()[0] for _ in range(2))
     assert first["text/html"] == second["text/html"]
-    assert first["text/plain"] == second["text/plain"] == CenterLossPlayground.__name__ + (
-        ": an interactive figure, seen in Jupyter and in the book"
+    assert (
+        first["text/plain"]
+        == second["text/plain"]
+        == CenterLossPlayground.__name__ + (": an interactive figure, seen in Jupyter and in the book")
     )
     assert len(first["text/html"]) < 400_000
 
@@ -52,8 +54,10 @@ def test_a_notebook_saves_the_same_each_time():
 def state(page):
     """All coordinates in full precision, and which points are in the batch."""
     lines = "(lines) => lines.map(l => ['x1', 'y1', 'x2', 'y2'].map(n => Number(l.getAttribute(n))))"
-    spokes = torch.tensor(page.eval_on_selector_all(".eifn-plane g g:nth-child(2) line", lines), dtype=torch.float64)
-    rays = torch.tensor(page.eval_on_selector_all(".eifn-rays line", lines), dtype=torch.float64)
+    spokes, rays = (
+        torch.tensor(page.eval_on_selector_all(f".eifn-plane {group} line", lines), dtype=torch.float64)
+        for group in ("g g:nth-child(2)", ".eifn-rays")
+    )
     here = page.eval_on_selector_all(
         ".eifn-plane path", "paths => paths.flatMap((p, i) => p.matches('.eifn-here') ? [i] : [])"
     )
@@ -92,9 +96,7 @@ def expected_step(before, batch, *, center_weight, alpha):
     ("center_weight", "alpha", "classes", "batch_size"),
     [(1, 0.5, 4, 40), (0, 0.5, 3, 120), (0.05, 1, 8, 5), (10, 0, 2, 1)],
 )
-def test_every_step_is_that_of_autograd_and_of_the_package(
-    show, center_weight, alpha, classes, batch_size
-):
+def test_every_step_is_that_of_autograd_and_of_the_package(show, center_weight, alpha, classes, batch_size):
     settings = {"center_weight": center_weight, "alpha": alpha}
     page = show(CenterLossPlayground(**settings, classes=classes, batch_size=batch_size))
     assert (state(page)["centers"] == 0).all()

@@ -45,11 +45,10 @@ class CenterLossPlayground(HostedWidget):
         classes: 2 to 8; the 120 points are dealt out to them.
         batch_size: points in a step, 1 to 120.
         seed: of the first points, of W and of the batches.
-        step: how many steps have been taken, 0 to 1000. Setting it takes them, or begins anew and takes fewer.
+        step: how many steps have been taken, 0 to 1000; to set it is to take them, or to begin anew.
 
     All are traits: assign to them, or `observe` what the reader does. While the figure runs, `step` follows
-    when it pauses. Other `classes`, or another `seed`, begin anew; `center_weight`, `alpha` and `batch_size` act from
-    the next step on.
+    when it pauses. Another number of classes or another seed begins anew; the rest acts from the next step on.
 
     Raises:
         ValueError: a value that is no number, or outside its limits; on construction and on assignment.
