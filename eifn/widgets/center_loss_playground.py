@@ -48,7 +48,7 @@ class CenterLossPlayground(HostedWidget):
         step: how many steps have been taken, 0 to 1000; to set it is to take them, or to begin anew.
 
     All are traits: assign to them, or `observe` what the reader does. While the figure runs, `step` follows
-    when it pauses. Another number of classes or another seed begins anew; the rest acts from the next step on.
+    when it pauses. Another number of classes or seed begins anew; the rest acts from the next step on.
 
     Raises:
         ValueError: a value that is no number, or outside its limits; on construction and on assignment.
