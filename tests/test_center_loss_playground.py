@@ -92,6 +92,7 @@ def expected_step(before, batch, *, center_weight, alpha):
 
 
 @browser_test
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("center_weight", "alpha", "classes", "batch_size"),
     [(1, 0.5, 4, 40), (0, 0.5, 3, 120), (0.05, 1, 8, 5), (10, 0, 2, 1)],
