@@ -2,7 +2,7 @@
 
 const LOSSES = ["identity", "center", "expression"];
 const KINDS = ["identity", "centers", "expression"]; // the colour of each
-const SIGNS = ["λ2 · identity", "λ2 λ1 · center", "λ3 · expression"];
+const SIGNS = ["λ2\u00a0× identity", "λ2λ1\u00a0× center", "λ3\u00a0× expression"];
 const VARIANTS = { efn: "EFN", "eifn-star": "EIFN*", eifn: "EIFN" };
 const SEVERED = {
   efn: { "identity loss > identity classifier": "λ2 = 0", "center loss > identity layers": "λ2 = 0" },
