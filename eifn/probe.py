@@ -12,6 +12,7 @@ import copy
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,10 @@ from torch import Tensor
 
 from eifn.augment import normalize
 from eifn.fusion import bilinear_pool, signed_sqrt
-from eifn.network import EIFN
+from eifn.network import EIFN, Variant
+
+TRAINED = {variant: Path(__file__).parent / "weights" / f"{variant}.safetensors" for variant in Variant}
+"""The models that come with the package, for `eifn.training.load_model`; their card is in `eifn/weights`."""
 
 REGIONS = 8
 """Rows and columns of a map of regions."""

@@ -58,6 +58,14 @@ def test_the_counts_are_those_of_scikit_learn(predict):
     assert frames["unit"] == "frames"
 
 
+def test_tables_of_folds_laid_together(predict, faces):
+    predictions = predict()
+    half = len(predictions) // 2
+    parts = [predictions[:half], predictions[half:].reset_index(drop=True)]
+    together = ConfusionExplorer({"ours": pd.concat(parts)}, [faces]).data
+    assert together == ConfusionExplorer({"ours": predictions}, [faces]).data
+
+
 def test_each_cell_holds_the_surest_answers_and_their_faces(predict, faces):
     predictions = predict()
     data = ConfusionExplorer({"ours": predictions}, [faces]).data

@@ -82,6 +82,8 @@ class ConfusionExplorer(HostedWidget):
         taken = [title for title in runs if title in TABLES]
         if taken:
             raise ValueError(f"runs: {taken[0]!r} is a table of the paper; choose another title")
+        # Tables of ten folds laid together count from 0 in each.
+        runs = {title: predictions.reset_index(drop=True) for title, predictions in runs.items()}
         _refuse_faces(faces, runs)
         matrices = [_of_paper(title, evaluation) for title, evaluation in TABLES.items()]
         matrices += [_of_run(title, predictions, level) for title, predictions in runs.items()]
