@@ -1,6 +1,6 @@
 """How much faster does `Trainer.fit` train than the loop that a careful reader would write first?
 
-    python -m benchmarks.textbook [--preset laptop paper] [--workers N] [--rounds N] [--json]
+    python -m benchmarks.textbook [--preset laptop paper] [--precision P] [--workers N] [--rounds N] [--json]
 
 The reader's loop is correct and ordinary: a `DataLoader` with workers that stay, PIL transforms drawn for
 each image, float32, PyTorch's default memory format and optimizer, and center loss by autograd over all
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -38,6 +39,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = measure.options_of(__doc__)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["laptop"], metavar="P")
     parser.add_argument(
+        "--precision",
+        choices=["32-true", "bf16-mixed"],
+        help="of Trainer.fit (default: paper bf16-mixed, laptop 32-true)",
+    )
+    parser.add_argument(
         "--workers",
         type=measure.positive,
         default=min(os.cpu_count(), 8),
@@ -55,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = []
     for name in options.preset:
         preset = PRESETS[name]
+        preset = replace(preset, precision=options.precision or preset.precision)
         fabric = measure.fabric_for(options.accelerator, preset.precision)
         ours, readers = measure.epochs_in_turns(
             partial(measure.fit, Trainer(fabric), faces, preset),
