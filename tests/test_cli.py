@@ -23,6 +23,7 @@ from eifn.training import PRESETS, Divergence, load_model
 def small_and_here(tiny, monkeypatch):
     """The preset `laptop` made tiny, and the folds trained in this process rather than in a pool."""
     monkeypatch.setitem(PRESETS, "laptop", tiny)
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict, raising=False)
     monkeypatch.setattr("eifn.cli.local_pool", lambda workers, gpus: ThreadPoolExecutor(1))
 
 
@@ -375,3 +376,25 @@ def test_no_scheduler_is_a_mistake(data, tmp_path, capsys):
     command = ("crossval", "--database", data / "tiny", "--out", tmp_path / "runs")
     assert run(*command, "--scheduler", "tcp://127.0.0.1:9") == 2
     assert capsys.readouterr().err.startswith("error: tcp://127.0.0.1:9: no Dask scheduler answers there")
+
+
+@pytest.mark.parametrize(
+    ("has", "asked", "precision"),
+    [
+        (True, (), "bf16-mixed"),
+        (False, (), "32-true"),
+        (None, (), "32-true"),
+        (True, ("--precision", "32-true"), "32-true"),
+        (False, ("--precision", "bf16-mixed"), "bf16-mixed"),
+    ],
+)
+def test_the_precision_suits_the_processor(data, tmp_path, monkeypatch, has, asked, precision):
+    if has is None:
+        monkeypatch.delattr("torch.cpu.get_capabilities")
+    else:
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": has})
+    seen = []
+    monkeypatch.setattr("eifn.cli.crossval", lambda runs, executor: seen.extend(runs) or exit(0))
+    with pytest.raises(SystemExit):
+        run("crossval", "--accelerator", "cpu", "--database", data / "tiny", "--out", tmp_path, *asked)
+    assert {run.recipe.precision for run in seen} == {precision}
