@@ -1,5 +1,8 @@
-"""The six figures in the page that Jupyter Book builds: opened from a file, with no kernel and no network."""
+"""The six figures in the page that Jupyter Book builds, served from here: no kernel, no request elsewhere."""
 
+import functools
+import http.server
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,18 +15,32 @@ pytestmark = [
 ]
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *what):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    handler = functools.partial(Quiet, directory=PAGE.parents[1])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.fixture(params=[("light", 1300), ("dark", 1300), ("light", 360), ("dark", 360)], ids=str)
-def page(request, browser):
+def page(request, browser, server):
     theme, width = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+    context = browser.new_context(viewport={"width": width, "height": 900})
     context.add_init_script(
         f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
     )
     page, problems = context.new_page(), []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else problems.append(r.url))
-    page.goto(PAGE.as_uri())
+    page.on("request", lambda r: None if r.url.startswith((server, "data:")) else problems.append(r.url))
+    page.goto(f"{server}/book/gallery.html")
     page.wait_for_function("document.querySelectorAll('.eifn-widget').length === 6", timeout=20_000)
     assert page.evaluate("document.documentElement.dataset.theme") == theme
     yield page
