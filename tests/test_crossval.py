@@ -275,7 +275,8 @@ def _gpu():
 def test_workers_take_turns_at_the_gpus(gpus, expected, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with local_pool(3, gpus) as pool:
-        assert sorted(future.result() for future in [pool.submit(_gpu) for _ in range(3)]) == expected
+        told = [future.result() for future in [pool.submit(_gpu) for _ in range(3)]]
+        assert sorted(told, key=str) == expected
 
 
 @pytest.mark.parametrize(("named", "expected"), [("4,7", ["4", "7"]), (None, ["0", "1"])])
