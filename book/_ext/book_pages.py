@@ -1,0 +1,174 @@
+"""What the pages of the book need beside Jupyter Book: see `setup` at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from myst_nb.sphinx_ import NbMetadataCollector
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
+
+WORDS_A_MINUTE = 120
+"""Of technical prose with formulas; reading its code and outputs is in it."""
+
+SHOWN = (
+    "torch",
+    "torchvision",
+    "lightning-fabric",
+    "numpy",
+    "jupyter-book",
+    "anywidget",
+)
+"""Whose versions the status page gives."""
+
+
+def without_launch_buttons(app: Sphinx, config: Config) -> None:
+    """Where `_config.yml` names no repository there is nothing to launch: no button, no broken one."""
+    options = config.html_theme_options
+    if not options.get("repository_url"):
+        for name in ("launch_buttons", "repository_url"):
+            options.pop(name, None)
+
+
+def without_widget_state(
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Leave out the state that Jupyter keeps of widgets: a page shows them by their own HTML."""
+    context["script_files"] = [
+        file
+        for file in context.get("script_files", [])
+        if getattr(file, "attributes", {}).get("type") != "application/vnd.jupyter.widget-state+json"
+    ]
+
+
+class Computed(nodes.General, nodes.Element):
+    """Stands where a table goes that is known only when all notebooks have been run."""
+
+
+class ComputedTable(SphinxDirective):
+    """`chapter-times` or `notebook-status`: how long chapters take, by what ran where."""
+
+    def run(self) -> list[nodes.Node]:
+        # myst-nb renews the pages with this mark whenever a notebook was run again.
+        NbMetadataCollector.set_doc_data(self.env, self.env.docname, "has_exec_table", True)
+        return [Computed(kind=self.name)]
+
+
+class FillIn(SphinxPostTransform):
+    """Puts the tables in their places."""
+
+    default_priority = 8  # before references are resolved, like myst-nb's own table
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace every `Computed`."""
+        for node in list(self.document.findall(Computed)):
+            ran = {
+                name: data["exec_data"]
+                for name, data in NbMetadataCollector.get_doc_data(self.env).items()
+                if data.get("exec_data")
+            }
+            make = {
+                "chapter-times": self.times,
+                "notebook-status": self.status,
+            }[node["kind"]]
+            node.replace_self(make(dict(sorted(ran.items()))))
+
+    def times(self, ran: dict[str, Any]) -> list[nodes.Node]:
+        """How long the chapters take to read and to run."""
+        rows = []
+        for name, data in ran.items():
+            words = count_words(Path(self.env.doc2path(name)))
+            rows.append(
+                [
+                    self.link(name),
+                    f"{words / WORDS_A_MINUTE:.0f} min",
+                    seconds(data["runtime"]),
+                ]
+            )
+        return [table(["chapter", "to read", "to run"], rows), self.machine()]
+
+    def status(self, ran: dict[str, Any]) -> list[nodes.Node]:
+        """Whether, when and how long each notebook ran."""
+        rows = []
+        for name, data in ran.items():
+            when = nodes.paragraph(text=date(data["mtime"]))
+            rows.append(
+                [
+                    self.link(name),
+                    when,
+                    seconds(data["runtime"]),
+                    "yes" if data["succeeded"] else "no",
+                ]
+            )
+        return [
+            table(["notebook", "run on", "took", "to its end"], rows),
+            self.machine(),
+        ]
+
+    def link(self, name: str) -> nodes.paragraph:
+        """The title of a page, leading to it."""
+        text = self.env.titles[name].astext()
+        uri = self.app.builder.get_relative_uri(self.env.docname, name)
+        return nodes.paragraph("", "", nodes.reference("", text, internal=True, refuri=uri))
+
+    def machine(self) -> nodes.paragraph:
+        """Where this build ran its notebooks."""
+        versions = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        text = f"Measured by this build: {platform.system()} {platform.machine()}, {cores} processor cores, "
+        return nodes.paragraph(text=f"{text}Python {platform.python_version()}, {versions}.")
+
+
+def count_words(notebook: Path) -> int:
+    """The words of a notebook's prose."""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return len(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prose))
+
+
+def seconds(runtime: float | None) -> str:
+    """How long a notebook ran, for readers."""
+    return "under a second" if runtime is None or runtime < 1 else f"{runtime:.0f} s"
+
+
+def date(timestamp: float) -> str:
+    """The day of a time stamp."""
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")
+
+
+def table(head: list[str], rows: list[list[str | nodes.Node]]) -> nodes.table:
+    """A table of texts and paragraphs."""
+
+    def row(entries: list[str | nodes.Node]) -> nodes.row:
+        cells = [entry if isinstance(entry, nodes.Node) else nodes.paragraph(text=entry) for entry in entries]
+        return nodes.row("", *(nodes.entry("", cell) for cell in cells))
+
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
+    group += nodes.thead("", row(list(head)))
+    group += nodes.tbody("", *map(row, rows))
+    return nodes.table("", group, classes=["colwidths-auto"])
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect what is above: fewer buttons, smaller pages, and two tables that the build fills in."""
+    app.connect("config-inited", without_launch_buttons)
+    app.connect("html-page-context", without_widget_state, priority=900)
+    app.add_node(Computed)
+    app.add_directive("chapter-times", ComputedTable)
+    app.add_directive("notebook-status", ComputedTable)
+    app.add_post_transform(FillIn)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
