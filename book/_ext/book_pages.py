@@ -36,7 +36,7 @@ def without_launch_buttons(app: Sphinx, config: Config) -> None:
     """Where `_config.yml` names no repository there is nothing to launch: no button, no broken one."""
     options = config.html_theme_options
     if not options.get("repository_url"):
-        for name in ("launch_buttons", "repository_url"):
+        for name in ("launch_buttons", "repository_url", "use_repository_button"):
             options.pop(name, None)
 
 
