@@ -20,7 +20,7 @@ BENCHMARKS := $(filter-out measure,$(basename $(notdir $(wildcard benchmarks/*.p
 PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
 PORT ?= 8000
 
-.PHONY: help book test test-quick lint serve notebooks start models sheets sweep bench clean environment always
+.PHONY: help book test test-quick lint serve notebooks student slides dist start models sheets sweep bench clean environment always
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,9 @@ help:
 	@echo 'make test        everything CI checks: lint, all tests, the book, every notebook cell'
 	@echo 'make test-quick  lint and unit tests'
 	@echo 'make notebooks   run the notebooks and save them with their new outputs'
+	@echo 'make student     notebooks without the answers, in student/, to hand out'
+	@echo 'make slides      slides of the chapters, in _build/slides; no network needed to show them'
+	@echo 'make dist        a wheel and a zip of the rendered book, in _build/dist'
 	@echo 'make sheets      draw contact sheets of the synthetic faces into _build/sheets'
 	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
 	@echo 'make models      train the three models that come with the package again (5 minutes)'
@@ -57,8 +60,22 @@ serve: book
 
 # Without the time each cell took, which would change at every run.
 notebooks: $(PREPARED) | environment
+	"$(BIN)/python" book/editions.py setup
 	"$(BIN)/jupyter" nbconvert --to notebook --inplace --execute --ExecutePreprocessor.timeout=300 \
 	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+
+# Beside book/, so that the notebooks find data/ and results/.
+student: | environment
+	"$(BIN)/python" book/editions.py student student
+
+slides: | environment
+	"$(BIN)/python" book/editions.py slides _build/slides
+	@echo 'The slides: file://$(CURDIR)/_build/slides/index.html'
+
+dist: book
+	"$(BIN)/python" -m pip wheel --quiet --no-deps --wheel-dir _build/dist .
+	"$(BIN)/python" -c 'import shutil; shutil.make_archive("_build/dist/eifn-book", "zip", "_build", "html")'
+	@ls -l _build/dist
 
 sheets: | environment
 	"$(BIN)/python" -m data_prep sheets --out _build/sheets

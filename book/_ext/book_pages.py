@@ -13,6 +13,7 @@ from typing import Any
 
 from docutils import nodes
 from myst_nb.sphinx_ import NbMetadataCollector
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -53,6 +54,23 @@ def without_widget_state(
         for file in context.get("script_files", [])
         if getattr(file, "attributes", {}).get("type") != "application/vnd.jupyter.widget-state+json"
     ]
+
+
+def with_sizes(app: Sphinx, doctree: nodes.document, name: str) -> None:
+    """Say how large pictures are, so that the text below does not jump when they arrive."""
+    for node in doctree.findall(nodes.image):
+        if node["uri"].endswith(".png") and "width" not in node:
+            with Image.open(Path(app.srcdir, node["uri"])) as picture:
+                node["width"], node["height"] = map(str, picture.size)
+
+
+def without_old_roles(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """The roles that docutils gives to a bibliography are deprecated, and none is needed."""
+    if "body" in context:
+        for role in ('role="list" class="citation-list"', 'role="doc-biblioentry"'):
+            context["body"] = context["body"].replace(role, role.partition('" ')[2])
 
 
 class Computed(nodes.General, nodes.Element):
@@ -166,7 +184,9 @@ def table(head: list[str], rows: list[list[str | nodes.Node]]) -> nodes.table:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect what is above: fewer buttons, smaller pages, and two tables that the build fills in."""
     app.connect("config-inited", without_launch_buttons)
+    app.connect("doctree-resolved", with_sizes)
     app.connect("html-page-context", without_widget_state, priority=900)
+    app.connect("html-page-context", without_old_roles)
     app.add_node(Computed)
     app.add_directive("chapter-times", ComputedTable)
     app.add_directive("notebook-status", ComputedTable)
