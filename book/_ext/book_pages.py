@@ -64,13 +64,20 @@ def with_sizes(app: Sphinx, doctree: nodes.document, name: str) -> None:
                 node["width"], node["height"] = map(str, picture.size)
 
 
-def without_old_roles(
+def tidy(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """The roles that docutils gives to a bibliography are deprecated, and none is needed."""
+    """What docutils writes and a browser wants otherwise.
+
+    The size of a picture as attributes, which a narrow page may scale; as a style it would distort it. No
+    roles on a bibliography: the one for its entries is deprecated, and it holds no list items.
+    """
     if "body" in context:
-        for role in ('role="list" class="citation-list"', 'role="doc-biblioentry"'):
-            context["body"] = context["body"].replace(role, role.partition('" ')[2])
+        body = re.sub(r'style="width: (\d+)px; height: (\d+)px;"', r'width="\1" height="\2"', context["body"])
+        body = body.replace(' role="doc-biblioentry"', "").replace(
+            '<div role="list" class="cit', '<div class="cit'
+        )
+        context["body"] = body
 
 
 class Computed(nodes.General, nodes.Element):
@@ -186,7 +193,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", without_launch_buttons)
     app.connect("doctree-resolved", with_sizes)
     app.connect("html-page-context", without_widget_state, priority=900)
-    app.connect("html-page-context", without_old_roles)
+    app.connect("html-page-context", tidy)
     app.add_node(Computed)
     app.add_directive("chapter-times", ComputedTable)
     app.add_directive("notebook-status", ComputedTable)
