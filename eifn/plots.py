@@ -72,6 +72,75 @@ def matrix(axes: Axes, values: ArrayLike, *, color: str = FUSION, title: str = "
     axes.spines[:].set_visible(True)
 
 
+def confusion(axes: Axes, counts: ArrayLike, codes: Sequence[str], *, title: str = "") -> None:
+    """A confusion matrix as a heat map: percent of each row, written in where it is not 0.
+
+    Args:
+        axes: where to draw.
+        counts: (K, K), rows are the truth, columns the answer.
+        codes: of the K classes, for both axes.
+        title: above the matrix.
+
+    Raises:
+        ValueError: not K x K, or a row without anything in it.
+    """
+    percent = _percent_of_rows(counts, codes)
+    cmap = LinearSegmentedColormap.from_list("confusion", ["white", EXPRESSION])
+    axes.imshow(percent, cmap=cmap, vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(percent):
+        if value:
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", color="black")
+    _name_classes(axes, codes, title)
+
+
+def confusion_difference(
+    axes: Axes, first: ArrayLike, second: ArrayLike, codes: Sequence[str], *, title: str = ""
+) -> None:
+    """One confusion matrix less another, in points of percent of each row; the sign is written in.
+
+    Blue where the first has more and vermillion where the second has, on one scale.
+
+    Args:
+        axes: where to draw.
+        first: counts, (K, K), rows are the truth.
+        second: counts of the same.
+        codes: of the K classes, for both axes.
+        title: above the matrix.
+
+    Raises:
+        ValueError: not K x K, or a row without anything in it.
+    """
+    points = _percent_of_rows(first, codes) - _percent_of_rows(second, codes)
+    # An odd number of colours has one in the middle, so that 0 is white.
+    cmap = LinearSegmentedColormap.from_list("difference", [EXPRESSION, "white", IDENTITY], N=257)
+    top = np.abs(points).max() or 1
+    axes.imshow(points, cmap=cmap, vmin=-top, vmax=top)
+    for (row, column), value in np.ndenumerate(points):
+        if value:
+            color = "white" if value > 0.75 * top else "black"  # black cannot be read on full blue
+            axes.text(column, row, f"{value:+.0f}", ha="center", va="center", color=color)
+    _name_classes(axes, codes, title)
+
+
+def _percent_of_rows(counts: ArrayLike, codes: Sequence[str]) -> np.ndarray:
+    counts = np.asarray(counts)
+    if counts.shape != (len(codes), len(codes)) or (counts.sum(1) == 0).any():
+        raise ValueError(
+            f"counts of {len(codes)} classes with no empty row are needed; got shape {counts.shape}: {counts}"
+        )
+    return 100 * counts / counts.sum(1, keepdims=True)
+
+
+def _name_classes(axes: Axes, codes: Sequence[str], title: str) -> None:
+    axes.set_title(title)
+    axes.set_xticks(range(len(codes)), codes)
+    axes.set_yticks(range(len(codes)), codes)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(True)
+
+
 def singular_values(
     axes: Axes, spectra: Mapping[str, ArrayLike], *, colors: Sequence[str], show: int
 ) -> None:

@@ -27,6 +27,37 @@ def test_a_matrix_that_the_colours_cannot_show(axes, values):
         plots.matrix(axes, values, top=4)
 
 
+def test_confusion_in_percent_of_the_truth(axes):
+    plots.confusion(axes, [[3, 1, 0], [0, 2, 0], [1, 0, 2]], ["An", "Di", "Fe"], title="three")
+    np.testing.assert_allclose(axes.images[0].get_array(), [[75, 25, 0], [0, 100, 0], [100 / 3, 0, 200 / 3]])
+    assert axes.images[0].get_clim() == (0, 100)
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {
+        (0, 0): "75",
+        (1, 0): "25",
+        (1, 1): "100",
+        (0, 2): "33",
+        (2, 2): "67",
+    }
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("truth", "answer")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["An", "Di", "Fe"]
+
+
+def test_a_difference_of_confusions_shows_its_sign(axes):
+    plots.confusion_difference(axes, [[8, 2], [0, 5]], [[5, 5], [0, 10]], ["An", "Di"])
+    image = axes.images[0]
+    np.testing.assert_allclose(image.get_array(), [[30, -30], [0, 0]])
+    assert [text.get_text() for text in axes.texts] == ["+30", "-30"]
+    assert mpl.colors.to_hex(image.cmap(image.norm(30))) == plots.IDENTITY.lower()
+    assert mpl.colors.to_hex(image.cmap(image.norm(-30))) == plots.EXPRESSION.lower()
+    assert mpl.colors.to_hex(image.cmap(image.norm(0))) == "#ffffff"
+
+
+@pytest.mark.parametrize("counts", [[[1, 0], [0, 0]], [[1, 0]], [[1]]])
+def test_a_confusion_without_a_row_or_with_an_empty_one(axes, counts):
+    with pytest.raises(ValueError, match="2 classes"):
+        plots.confusion(axes, counts, ["An", "Di"])
+
+
 def test_singular_values_are_relative_to_the_first(axes):
     plots.singular_values(
         axes, {"a": [10, 5, 1, 0.1], "b": [2, 1]}, colors=[plots.FUSION, plots.GREY], show=3
