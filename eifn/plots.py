@@ -110,22 +110,23 @@ def two_probes(
         KeyError: a kind that is not one of the four.
     """
     looks = {
-        "identity map": (IDENTITY, "o"),
-        "expression map": (EXPRESSION, "s"),
-        "fused vector": (FUSION, "^"),
-        "yardstick": (GREY, "D"),
+        "identity map": (IDENTITY, "o", "left"),
+        "expression map": (EXPRESSION, "s", "right"),
+        "fused vector": (FUSION, "^", "left"),
+        "yardstick": (GREY, "D", "left"),
     }
     for kind, networks in accuracies.items():
-        color, marker = looks[kind]
+        color, marker, side = looks[kind]
         points = 100 * np.array(list(networks.values()))  # (networks, 2)
         axes.plot(*points.T, marker, color=color, markersize=7, label=kind)
         for name, point in zip(networks, points, strict=True):
-            axes.annotate(name, point, (7, 0), textcoords="offset points", va="center", fontsize=8.5)
+            beside = (7 if side == "left" else -7, 0)
+            axes.annotate(name, point, beside, textcoords="offset points", ha=side, va="center", fontsize=8.5)
     for draw, percent in ((axes.axvline, 100 * chance[0]), (axes.axhline, 100 * chance[1])):
         draw(percent, color=GREY, linewidth=1, linestyle=":")
     axes.set_xlabel("person told right, % (dotted: chance)")
     axes.set_ylabel("expression told right, %")
-    axes.set_xlim(-2, 119)  # room for the names
+    axes.set_xlim(-4, 119)  # room for the names
     axes.set_ylim(0, 85)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
