@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from numpy.typing import ArrayLike
 
 IDENTITY = "#0072B2"
@@ -162,6 +162,64 @@ def singular_values(
     axes.set_ylabel("relative to the largest")
     axes.set_xticks(range(1, show + 1))
     axes.legend()
+
+
+def two_probes(
+    axes: Axes, accuracies: Mapping[str, Mapping[str, tuple[float, float]]], *, chance: tuple[float, float]
+) -> None:
+    """What linear probes read from feature maps: the person across, the expression up, in percent.
+
+    Args:
+        axes: where to draw.
+        accuracies: "identity map", "expression map", "fused vector" or "yardstick" -> name of a network ->
+            the two accuracies, fractions of 1.
+        chance: the two accuracies of guessing, drawn as lines.
+
+    Raises:
+        KeyError: a kind that is not one of the four.
+    """
+    looks = {
+        "identity map": (IDENTITY, "o", "left"),
+        "expression map": (EXPRESSION, "s", "right"),
+        "fused vector": (FUSION, "^", "left"),
+        "yardstick": (GREY, "D", "left"),
+    }
+    for kind, networks in accuracies.items():
+        color, marker, side = looks[kind]
+        points = 100 * np.array(list(networks.values()))  # (networks, 2)
+        axes.plot(*points.T, marker, color=color, markersize=7, label=kind)
+        for name, point in zip(networks, points, strict=True):
+            beside = (7 if side == "left" else -7, 0)
+            axes.annotate(name, point, beside, textcoords="offset points", ha=side, va="center", fontsize=8.5)
+    for draw, percent in ((axes.axvline, 100 * chance[0]), (axes.axhline, 100 * chance[1])):
+        draw(percent, color=GREY, linewidth=1, linestyle=":")
+    axes.set_xlabel("person told right, % (dotted: chance)")
+    axes.set_ylabel("expression told right, %")
+    axes.set_xlim(-4, 119)  # room for the names
+    axes.set_ylim(0, 85)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+
+
+def regions(axes: Axes, frame: ArrayLike, shares: ArrayLike, *, color: str, title: str = "") -> None:
+    """Which regions of a face excite a channel: the face in grey, under squares of one colour.
+
+    Args:
+        axes: where to draw.
+        frame: uint8, (height, width, 3).
+        shares: (rows, columns), as `eifn.probe.exciting_regions` gives them: 1 is the full colour, 0 and
+            below leave the face as it is.
+        color: of a share of 1.
+        title: above the face.
+    """
+    grey = np.asarray(frame).mean(2)
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
+    height, width = grey.shape
+    veil = np.zeros((*np.shape(shares), 4))
+    veil[..., :3] = to_rgb(color)
+    veil[..., 3] = 0.85 * np.clip(shares, 0, 1)
+    axes.imshow(veil, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest")
+    axes.set_title(title)
+    axes.set_axis_off()
 
 
 def concentration(axes: Axes, vectors: Mapping[str, ArrayLike], *, colors: Sequence[str]) -> None:

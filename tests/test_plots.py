@@ -81,6 +81,39 @@ def test_concentration_of_known_vectors(axes):
     np.testing.assert_allclose(second.get_xdata()[second.get_markevery()], [1, 10, 100])
 
 
+def test_probes_are_drawn_where_they_read_and_named(axes):
+    plots.two_probes(
+        axes,
+        {"identity map": {"EFN": (0.2, 0.6), "EIFN": (0.8, 0.4)}, "yardstick": {"pixels": (0.9, 0.7)}},
+        chance=(0.025, 0.25),
+    )
+    identity, yardstick, across, up = axes.lines
+    np.testing.assert_allclose(identity.get_xydata(), [[20, 60], [80, 40]])
+    np.testing.assert_allclose(yardstick.get_xydata(), [[90, 70]])
+    assert identity.get_color() == plots.IDENTITY
+    assert identity.get_marker() != yardstick.get_marker()
+    assert [(text.get_text(), *text.xy) for text in axes.texts] == [
+        ("EFN", 20, 60),
+        ("EIFN", 80, 40),
+        ("pixels", 90, 70),
+    ]
+    assert list(across.get_xdata()) == [2.5, 2.5]
+    assert list(up.get_ydata()) == [25, 25]
+
+
+def test_a_region_is_veiled_where_it_lies(axes):
+    shares = np.zeros((8, 8))
+    shares[1, 6], shares[7, 0] = 1, -0.5
+    plots.regions(axes, np.full((64, 64, 3), 100, np.uint8), shares, color=plots.IDENTITY)
+    face, veil = axes.images
+    np.testing.assert_array_equal(face.get_array(), np.full((64, 64), 100))
+    assert veil.get_extent() == face.get_extent()  # so that row 1, column 6 is pixels 8-15, 48-55
+    opacity = veil.get_array()[..., 3]
+    assert opacity[1, 6] > 0.5
+    assert np.count_nonzero(opacity) == 1
+    assert mpl.colors.to_hex(veil.get_array()[1, 6, :3]) == plots.IDENTITY.lower()
+
+
 def test_more_lines_than_styles(axes):
     with pytest.raises(ValueError, match="zip"):
         plots.concentration(axes, {str(n): [1] * 100 for n in range(5)}, colors=["black"] * 5)

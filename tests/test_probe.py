@@ -8,7 +8,7 @@ from torch import nn
 from eifn.augment import normalize
 from eifn.fusion import fuse
 from eifn.network import EIFN, Variant
-from eifn.probe import exciting_regions, probe
+from eifn.probe import BATCH, exciting_regions, probe
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,13 @@ def test_every_step_agrees_with_a_direct_calculation(model, fusion):
         names = ("pooled", "rooted", "fused", "logits", "probabilities")
         for name, expected in zip(names, steps, strict=True):
             np.testing.assert_allclose(getattr(fusion, name)[n], expected, rtol=1e-12, atol=1e-15)
+
+
+def test_more_faces_than_a_batch_come_out_in_their_order(model):
+    many = np.random.default_rng(1).integers(0, 256, (BATCH + 2, 64, 64, 3)).astype(np.uint8)
+    together = probe(model, many).identity_map
+    for n in (0, BATCH - 1, BATCH, BATCH + 1):
+        torch.testing.assert_close(together[[n]], probe(model, many[[n]]).identity_map)
 
 
 def test_the_locations_are_in_reading_order_and_their_products_add_up(fusion):
