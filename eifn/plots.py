@@ -141,6 +141,40 @@ def _name_classes(axes: Axes, codes: Sequence[str], title: str) -> None:
     axes.spines[:].set_visible(True)
 
 
+def face(axes: Axes, frame: ArrayLike, *, title: str = "", color: str = "black") -> None:
+    """One face, pixel by pixel.
+
+    Args:
+        axes: where to draw.
+        frame: uint8, (H, W, 3).
+        title: above the face.
+        color: of the title.
+    """
+    axes.imshow(np.asarray(frame), interpolation="nearest")
+    axes.set_title(title, color=color)
+    axes.axis("off")
+
+
+def spread(axes: Axes, samples: Mapping[str, ArrayLike], *, colors: Sequence[str]) -> None:
+    """How some samples of a quantity above 0 are spread: the share of each that lies below a value.
+
+    Args:
+        axes: where to draw.
+        samples: name -> values, in any order; at most four.
+        colors: one for each.
+
+    Raises:
+        ValueError: more samples than colours, or than there are line styles.
+    """
+    for (name, values), color, line in zip(samples.items(), colors, LINES[: len(samples)], strict=True):
+        values = np.sort(np.ravel(values))
+        share = 100 * np.arange(1, values.size + 1) / values.size
+        marks = [round(values.size * part) - 1 for part in (0.25, 0.5, 0.75)]
+        axes.semilogx(values, share, line, color=color, label=name, markevery=marks)
+    axes.set_ylabel("% that are smaller")
+    axes.legend()
+
+
 def singular_values(
     axes: Axes, spectra: Mapping[str, ArrayLike], *, colors: Sequence[str], show: int
 ) -> None:

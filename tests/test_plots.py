@@ -58,6 +58,24 @@ def test_a_confusion_without_a_row_or_with_an_empty_one(axes, counts):
         plots.confusion(axes, counts, ["An", "Di"])
 
 
+def test_a_face_is_shown_as_it_is(axes):
+    frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    plots.face(axes, frame, title="C001", color=plots.IDENTITY)
+    np.testing.assert_array_equal(axes.images[0].get_array(), frame)
+    assert axes.title.get_color() == plots.IDENTITY
+    assert not axes.axison
+
+
+def test_a_spread_is_the_share_below(axes):
+    values = np.random.default_rng(0).permutation(100) + 1
+    plots.spread(axes, {"a": values, "b": [1, 2]}, colors=[plots.IDENTITY, plots.EXPRESSION])
+    first, second = axes.lines
+    for value, share in zip(*first.get_data(), strict=True):
+        assert share == (values <= value).sum()
+    np.testing.assert_array_equal(first.get_xdata()[first.get_markevery()], [25, 50, 75])
+    assert first.get_linestyle() != second.get_linestyle()
+
+
 def test_singular_values_are_relative_to_the_first(axes):
     plots.singular_values(
         axes, {"a": [10, 5, 1, 0.1], "b": [2, 1]}, colors=[plots.FUSION, plots.GREY], show=3

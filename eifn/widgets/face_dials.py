@@ -1,6 +1,6 @@
 """A face on dials: who it is, what it does, and how far the one is mistaken for the other.
 
-Book: chapter 2, *Databases and protocol*.
+Book: chapter 1, *Two signals in one face*.
 """
 
 from __future__ import annotations
