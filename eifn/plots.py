@@ -99,9 +99,9 @@ def singular_values(
 
 
 def embeddings(
-    axes: Axes, points: ArrayLike, labels: ArrayLike, centers: ArrayLike, *, seen: ArrayLike
+    axes: Axes, points: ArrayLike, labels: ArrayLike, centers: ArrayLike, *, seen: ArrayLike, extent: float
 ) -> None:
-    """Embeddings in a plane, one shape for each class, and the centers of the classes.
+    """Embeddings in a plane, one shape for each class, and rings at the centers of the classes.
 
     Args:
         axes: where to draw.
@@ -109,6 +109,7 @@ def embeddings(
         labels: integers (N,), the class of each point.
         centers: (K, 2); at most eight classes.
         seen: bool (N,): filled, as a point that was trained on; the others are outlined.
+        extent: the plane is shown from `-extent` to `extent`.
 
     Raises:
         ValueError: not of these shapes, or more classes than shapes.
@@ -123,8 +124,8 @@ def embeddings(
         for which, face in ((seen, IDENTITY), (~seen, "none")):
             mine = points[(labels == label) & which]
             axes.scatter(*mine.T, s=28, marker=shape, facecolor=face, edgecolor=IDENTITY, linewidth=0.8)
-    axes.scatter(*centers.T, s=70, marker="X", color=CENTERS, edgecolor="white", linewidth=0.8, zorder=3)
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.scatter(*centers.T, s=150, facecolor="none", edgecolor=CENTERS, linewidth=1.5, zorder=3)
+    axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
 
 
 def center_step(axes: Axes, points: ArrayLike, before: ArrayLike, after: ArrayLike) -> None:
@@ -140,10 +141,10 @@ def center_step(axes: Axes, points: ArrayLike, before: ArrayLike, after: ArrayLi
     middle = points.mean(0)
     axes.plot(*np.stack([before, middle]).T, ":", color=GREY, zorder=0)
     axes.annotate("", after, before, arrowprops={"arrowstyle": "->", "color": CENTERS, "linewidth": 2})
-    axes.scatter(*points.T, s=40, color=IDENTITY, label="embeddings")
+    axes.scatter(*points.T, s=40, marker="s", color=IDENTITY, label="embeddings")
     axes.scatter(*middle, s=60, marker="+", color=GREY, label="their mean")
-    axes.scatter(*before, s=70, marker="X", facecolor="white", edgecolor=CENTERS, label="center before")
-    axes.scatter(*after, s=70, marker="X", color=CENTERS, label="center after")
+    axes.scatter(*before, s=90, facecolor="white", edgecolor=CENTERS, linewidth=1.5, label="center before")
+    axes.scatter(*after, s=90, color=CENTERS, label="center after")
     axes.set_aspect("equal", adjustable="datalim")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 

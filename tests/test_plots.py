@@ -40,7 +40,7 @@ def test_singular_values_are_relative_to_the_first(axes):
 
 def test_embeddings_have_a_shape_for_each_class_and_a_face_if_seen(axes):
     points, centers = [[0, 0], [1, 0], [5, 5]], [[0.5, 0], [5, 4]]
-    plots.embeddings(axes, points, [0, 0, 1], centers, seen=[True, False, True])
+    plots.embeddings(axes, points, [0, 0, 1], centers, seen=[True, False, True], extent=6)
     filled, outlined, other, nothing, middles = axes.collections
     np.testing.assert_array_equal(filled.get_offsets(), [[0, 0]])
     np.testing.assert_array_equal(outlined.get_offsets(), [[1, 0]])
@@ -49,7 +49,8 @@ def test_embeddings_have_a_shape_for_each_class_and_a_face_if_seen(axes):
     np.testing.assert_array_equal(middles.get_offsets(), centers)
     assert mpl.colors.to_hex(filled.get_facecolor()[0]) == plots.IDENTITY.lower()
     assert len(outlined.get_facecolor()) == 0
-    assert mpl.colors.to_hex(middles.get_facecolor()[0]) == plots.CENTERS.lower()
+    assert mpl.colors.to_hex(middles.get_edgecolor()[0]) == plots.CENTERS.lower()
+    assert axes.get_xlim() == axes.get_ylim() == (-6, 6)
     assert len(filled.get_paths()[0]) != len(other.get_paths()[0])
 
 
@@ -59,7 +60,7 @@ def test_embeddings_have_a_shape_for_each_class_and_a_face_if_seen(axes):
 )
 def test_embeddings_that_a_plane_or_the_shapes_cannot_show(axes, points, centers):
     with pytest.raises(ValueError, match="at most 8 centers"):
-        plots.embeddings(axes, points, [0, 0, 1], centers, seen=[True] * 3)
+        plots.embeddings(axes, points, [0, 0, 1], centers, seen=[True] * 3, extent=1)
 
 
 def test_a_step_of_a_center_points_from_before_to_after(axes):
