@@ -23,6 +23,9 @@ GREY = "#6E6E6E"
 LINES = ("o-", "s--", "^:", "D-.")
 """Marker and dash of the first, second, ... line of a figure: the cue besides colour."""
 
+SHAPES = "os^DPv*h"
+"""Marker of the first, second, ... class of a figure: the order of the center loss playground."""
+
 
 def use_style() -> None:
     """Set matplotlib up for the book: a white card that stands on a light and on a dark page."""
@@ -254,6 +257,57 @@ def regions(axes: Axes, frame: ArrayLike, shares: ArrayLike, *, color: str, titl
     axes.imshow(veil, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest")
     axes.set_title(title)
     axes.set_axis_off()
+
+
+def embeddings(
+    axes: Axes, points: ArrayLike, labels: ArrayLike, centers: ArrayLike, *, seen: ArrayLike, extent: float
+) -> None:
+    """Embeddings in a plane, one shape for each class, and rings at the centers of the classes.
+
+    Args:
+        axes: where to draw.
+        points: (N, 2).
+        labels: integers (N,), the class of each point.
+        centers: (K, 2); at most eight classes.
+        seen: bool (N,): filled, as a point that was trained on; the others are outlined.
+        extent: the plane is shown from `-extent` to `extent`.
+
+    Raises:
+        ValueError: not of these shapes, or more classes than shapes.
+    """
+    points, labels, centers, seen = map(np.asarray, (points, labels, centers, seen))
+    if points.shape != (len(labels), 2) or centers.shape[1:] != (2,) or len(centers) > len(SHAPES):
+        raise ValueError(
+            f"points (N, 2) and at most {len(SHAPES)} centers (K, 2) are needed; "
+            f"got {points.shape} with {len(labels)} labels, and {centers.shape}"
+        )
+    for label, shape in zip(range(len(centers)), SHAPES, strict=False):
+        for which, face in ((seen, IDENTITY), (~seen, "none")):
+            mine = points[(labels == label) & which]
+            axes.scatter(*mine.T, s=28, marker=shape, facecolor=face, edgecolor=IDENTITY, linewidth=0.8)
+    axes.scatter(*centers.T, s=150, facecolor="none", edgecolor=CENTERS, linewidth=1.5, zorder=3)
+    axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
+
+
+def center_step(axes: Axes, points: ArrayLike, before: ArrayLike, after: ArrayLike) -> None:
+    """One step of a center towards the points of its class in a plane, and their mean.
+
+    Args:
+        axes: where to draw.
+        points: (n, 2), the points of the class in the batch.
+        before: (2,), the center before the step.
+        after: (2,), the center after it.
+    """
+    points, before, after = map(np.asarray, (points, before, after))
+    middle = points.mean(0)
+    axes.plot(*np.stack([before, middle]).T, ":", color=GREY, zorder=0)
+    axes.annotate("", after, before, arrowprops={"arrowstyle": "->", "color": CENTERS, "linewidth": 2})
+    axes.scatter(*points.T, s=40, marker="s", color=IDENTITY, label="embeddings")
+    axes.scatter(*middle, s=60, marker="+", color=GREY, label="their mean")
+    axes.scatter(*before, s=90, facecolor="white", edgecolor=CENTERS, linewidth=1.5, label="center before")
+    axes.scatter(*after, s=90, color=CENTERS, label="center after")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def concentration(axes: Axes, vectors: Mapping[str, ArrayLike], *, colors: Sequence[str]) -> None:

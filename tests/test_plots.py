@@ -87,6 +87,41 @@ def test_singular_values_are_relative_to_the_first(axes):
     assert first.get_marker() != second.get_marker()
 
 
+def test_embeddings_have_a_shape_for_each_class_and_a_face_if_seen(axes):
+    points, centers = [[0, 0], [1, 0], [5, 5]], [[0.5, 0], [5, 4]]
+    plots.embeddings(axes, points, [0, 0, 1], centers, seen=[True, False, True], extent=6)
+    filled, outlined, other, nothing, middles = axes.collections
+    np.testing.assert_array_equal(filled.get_offsets(), [[0, 0]])
+    np.testing.assert_array_equal(outlined.get_offsets(), [[1, 0]])
+    np.testing.assert_array_equal(other.get_offsets(), [[5, 5]])
+    assert len(nothing.get_offsets()) == 0
+    np.testing.assert_array_equal(middles.get_offsets(), centers)
+    assert mpl.colors.to_hex(filled.get_facecolor()[0]) == plots.IDENTITY.lower()
+    assert len(outlined.get_facecolor()) == 0
+    assert mpl.colors.to_hex(middles.get_edgecolor()[0]) == plots.CENTERS.lower()
+    assert axes.get_xlim() == axes.get_ylim() == (-6, 6)
+    assert len(filled.get_paths()[0]) != len(other.get_paths()[0])
+
+
+@pytest.mark.parametrize(
+    ("points", "centers"),
+    [(np.zeros((3, 2)), np.zeros((9, 2))), (np.zeros((3, 3)), np.zeros((2, 2))), (np.zeros((2, 2)), [[0]])],
+)
+def test_embeddings_that_a_plane_or_the_shapes_cannot_show(axes, points, centers):
+    with pytest.raises(ValueError, match="at most 8 centers"):
+        plots.embeddings(axes, points, [0, 0, 1], centers, seen=[True] * 3, extent=1)
+
+
+def test_a_step_of_a_center_points_from_before_to_after(axes):
+    plots.center_step(axes, [[0, 2], [4, 2]], before=[0, 0], after=[1, 1])
+    (arrow,) = axes.texts
+    assert (list(arrow.xyann), list(arrow.xy)) == ([0, 0], [1, 1])
+    placed = {c.get_label(): c.get_offsets().tolist() for c in axes.collections}
+    assert placed["their mean"] == [[2, 2]]
+    assert placed["center before"] == [[0, 0]]
+    assert placed["center after"] == [[1, 1]]
+
+
 def test_concentration_of_known_vectors(axes):
     one_carries_all = np.eye(1, 1000)
     all_carry_alike = -np.ones((10, 100))
