@@ -130,13 +130,14 @@ def windows(axes: Axes, face: ArrayLike, boxes: Mapping[str, Sequence[float]]) -
 
 
 def influence(axes: Axes, face: ArrayLike, heat: ArrayLike, *, title: str = "") -> None:
-    """A face in the dark, lit where pixels matter most, with the share of each quarter.
+    """A face, plain in the squares that matter most and veiled elsewhere, with the share of each quarter.
+
+    Plain is the smallest set of squares that together hold half of what matters.
 
     Args:
         axes: where to draw.
         face: (H, W, 3), as `imshow` takes it.
-        heat: (rows, columns), both even: how much the pixels there matter, 0 or more. The light is full
-            where that is largest, and out where it is smallest.
+        heat: (rows, columns), both even: how much the pixels there matter, 0 or more.
         title: above the face.
 
     Raises:
@@ -150,9 +151,11 @@ def influence(axes: Axes, face: ArrayLike, heat: ArrayLike, *, title: str = "") 
     height, width = np.shape(face)[:2]
     extent = (0, width, height, 0)
     axes.imshow(face, extent=extent)
-    shade = np.zeros((*heat.shape, 4))
-    shade[..., 3] = 0.9 * (heat.max() - heat) / max(np.ptp(heat), np.finfo(float).tiny)
-    axes.imshow(shade, extent=extent, interpolation="bilinear")
+    largest = np.sort(heat, axis=None)[::-1]
+    half = largest[np.searchsorted(largest.cumsum(), heat.sum() / 2)]
+    veil = np.ones((*heat.shape, 4))
+    veil[..., 3] = np.where(heat >= half, 0, 0.75)
+    axes.imshow(veil, extent=extent)
     rows, columns = heat.shape
     quarters = heat.reshape(2, rows // 2, 2, columns // 2).sum((1, 3)) / heat.sum()
     for (y, x), share in np.ndenumerate(quarters):
@@ -160,8 +163,8 @@ def influence(axes: Axes, face: ArrayLike, heat: ArrayLike, *, title: str = "") 
         sides = {"ha": ("left", "right")[x], "va": ("top", "bottom")[y]}
         pad = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         axes.text(*corner, f"{share:.0%}", fontsize=9, bbox=pad, **sides)
-    axes.axhline(height / 2, color="white", lw=0.8, ls="--")
-    axes.axvline(width / 2, color="white", lw=0.8, ls="--")
+    axes.axhline(height / 2, color="black", lw=0.8, ls="--")
+    axes.axvline(width / 2, color="black", lw=0.8, ls="--")
     axes.set_title(title)
     axes.set_xticks([])
     axes.set_yticks([])
