@@ -310,6 +310,82 @@ def center_step(axes: Axes, points: ArrayLike, before: ArrayLike, after: ArrayLi
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
+def windows(axes: Axes, face: ArrayLike, boxes: Mapping[str, Sequence[float]]) -> None:
+    """A face, and square windows on it that may reach far beyond its border; the axes are in pixels.
+
+    Args:
+        axes: where to draw.
+        face: (H, W, 3), as `imshow` takes it.
+        boxes: name -> left, top, right and bottom edge; at most four. A name stands in the corner of its
+            window that is farthest from the middle of the face.
+
+    Raises:
+        ValueError: more windows than there are line styles.
+    """
+    height, width = np.shape(face)[:2]
+    axes.imshow(face, extent=(0, width, height, 0))
+    for (name, (left, top, right, bottom)), line in zip(boxes.items(), LINES[: len(boxes)], strict=True):
+        color = "black" if line == LINES[0] else GREY
+        axes.plot(
+            [left, right, right, left, left], [top, top, bottom, bottom, top], line[1:], color=color, lw=1.4
+        )
+        on_left, above = left + right < width, top + bottom < height
+        axes.annotate(
+            name,
+            (left if on_left else right, top if above else bottom),
+            (4 if on_left else -4, -4 if above else 4),
+            textcoords="offset points",
+            ha="left" if on_left else "right",
+            va="top" if above else "bottom",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
+        )
+    axes.set_aspect("equal")
+    axes.spines[:].set_visible(False)
+
+
+def influence(axes: Axes, face: ArrayLike, heat: ArrayLike, *, title: str = "") -> None:
+    """A face, plain in the squares that matter most and veiled elsewhere, with the share of each quarter.
+
+    Plain is the smallest set of squares that together hold half of what matters.
+
+    Args:
+        axes: where to draw.
+        face: (H, W, 3), as `imshow` takes it.
+        heat: (rows, columns), both even: how much the pixels there matter, 0 or more.
+        title: above the face.
+
+    Raises:
+        ValueError: a negative value, nothing but zeros, or an odd number of rows or columns.
+    """
+    heat = np.asarray(heat, dtype=np.float64)
+    if heat.ndim != 2 or any(n % 2 for n in heat.shape) or heat.min() < 0 or not heat.any():
+        raise ValueError(
+            f"values >= 0 in an even number of rows and columns are needed; got shape {heat.shape}: {heat}"
+        )
+    height, width = np.shape(face)[:2]
+    extent = (0, width, height, 0)
+    axes.imshow(face, extent=extent)
+    largest = np.sort(heat, axis=None)[::-1]
+    half = largest[np.searchsorted(largest.cumsum(), heat.sum() / 2)]
+    veil = np.ones((*heat.shape, 4))
+    veil[..., 3] = np.where(heat >= half, 0, 0.75)
+    axes.imshow(veil, extent=extent)
+    rows, columns = heat.shape
+    quarters = heat.reshape(2, rows // 2, 2, columns // 2).sum((1, 3)) / heat.sum()
+    for (y, x), share in np.ndenumerate(quarters):
+        corner = (width * (0.04 + 0.92 * x), height * (0.04 + 0.92 * y))
+        sides = {"ha": ("left", "right")[x], "va": ("top", "bottom")[y]}
+        pad = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axes.text(*corner, f"{share:.0%}", fontsize=9, bbox=pad, **sides)
+    axes.axhline(height / 2, color="black", lw=0.8, ls="--")
+    axes.axvline(width / 2, color="black", lw=0.8, ls="--")
+    axes.set_title(title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(True)
+
+
 def concentration(axes: Axes, vectors: Mapping[str, ArrayLike], *, colors: Sequence[str]) -> None:
     """How few entries carry a vector: share of its squared length against share of entries, largest first.
 

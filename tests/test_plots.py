@@ -122,6 +122,42 @@ def test_a_step_of_a_center_points_from_before_to_after(axes):
     assert placed["center after"] == [[1, 1]]
 
 
+def test_windows_may_reach_beyond_the_face(axes):
+    boxes = {"here": (-90, -90, 122, 122), "there": (-58, -58, 154, 154)}
+    plots.windows(axes, np.zeros((64, 64, 3)), boxes)
+    assert axes.images[0].get_extent() == [0, 64, 64, 0]
+    for line, box in zip(axes.lines, boxes.values(), strict=True):
+        x, y = line.get_data()
+        assert (min(x), min(y), max(x), max(y)) == box
+    here, there = axes.texts
+    assert (here.get_text(), here.xy, here.get_ha(), here.get_va()) == ("here", (-90, -90), "left", "top")
+    assert (there.get_text(), there.xy, there.get_ha(), there.get_va()) == (
+        "there",
+        (154, 154),
+        "right",
+        "bottom",
+    )
+    assert axes.lines[0].get_linestyle() != axes.lines[1].get_linestyle()
+    bottom, top = axes.get_ylim()
+    assert top < -90
+    assert bottom > 154  # nothing is cut off, and y grows downwards
+
+
+def test_influence_unveils_half_and_sums_quarters(axes):
+    heat = np.zeros((4, 4))
+    heat[0, 0], heat[0, 3], heat[3, 3] = 4, 3, 1
+    plots.influence(axes, np.zeros((64, 64, 3)), heat, title="t")
+    veiled = axes.images[1].get_array()[..., 3] > 0
+    assert np.argwhere(~veiled).tolist() == [[0, 0]]  # which holds half of the 8
+    assert [text.get_text() for text in axes.texts] == ["50%", "38%", "0%", "12%"]
+
+
+@pytest.mark.parametrize("heat", [np.ones((3, 4)), -np.eye(4), np.zeros((4, 4)), np.ones(4)])
+def test_influence_that_cannot_be_shown(axes, heat):
+    with pytest.raises(ValueError, match="even number"):
+        plots.influence(axes, np.zeros((64, 64, 3)), heat)
+
+
 def test_concentration_of_known_vectors(axes):
     one_carries_all = np.eye(1, 1000)
     all_carry_alike = -np.ones((10, 100))
