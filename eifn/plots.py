@@ -178,6 +178,63 @@ def spread(axes: Axes, samples: Mapping[str, ArrayLike], *, colors: Sequence[str
     axes.legend()
 
 
+def lifetimes(
+    axes: Axes, parts: Mapping[str, tuple[str, bool]], *, epochs: Sequence[int], titles: Sequence[str]
+) -> None:
+    """What lives how long in a training of several stages: a bar for each part, broken where it starts anew.
+
+    Args:
+        axes: where to draw.
+        parts: name -> colour, and whether the part is kept from one stage to the next; the first on top.
+        epochs: how long each stage is.
+        titles: of each stage, above the bars.
+
+    Raises:
+        ValueError: not as many titles as stages.
+    """
+    edges = np.concatenate([[0], np.cumsum(epochs)])  # (stages + 1,)
+    gap = edges[-1] / 160
+    for row, (color, kept) in enumerate(parts.values()):
+        if kept:
+            axes.barh(row, edges[-1], color=color, height=0.6)
+            continue
+        for stage, (start, length) in enumerate(zip(edges, epochs, strict=False)):
+            new = stage > 0
+            left = start + gap * new
+            axes.barh(
+                row, length - gap * new, left=left, color=color, height=0.6, hatch="//" * new, ec="white"
+            )
+            if new:
+                label = dict(boxstyle="round,pad=0.15", fc="white", ec="none")
+                axes.text(left + 2 * gap, row, "new", va="center", fontsize=8, bbox=label)
+    for title, start, length in zip(titles, edges[:-1], epochs, strict=True):
+        axes.text(start + length / 2, -0.7, title, ha="center", va="bottom", fontsize=9)
+        axes.axvline(start, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_xlim(0, edges[-1])
+    axes.set_yticks(range(len(parts)), parts)
+    axes.set_ylim(len(parts) - 0.4, -0.6)
+    axes.tick_params(length=0)
+
+
+def training_curves(axes: Axes, runs: Mapping[str, ArrayLike], *, colors: Sequence[str]) -> None:
+    """What training was like, epoch by epoch: each fold as a thin line, their mean as a thick one.
+
+    Args:
+        axes: where to draw.
+        runs: name -> (folds, epochs), a loss or an accuracy; at most four.
+        colors: one for each.
+
+    Raises:
+        ValueError: more runs than colours, or than there are line styles.
+    """
+    for (name, folds), color, line in zip(runs.items(), colors, LINES[: len(runs)], strict=True):
+        folds = np.asarray(folds)
+        epochs = np.arange(1, folds.shape[1] + 1)
+        axes.plot(epochs, folds.T, color=color, linewidth=0.5, alpha=0.35)
+        axes.plot(epochs, folds.mean(0), line, color=color, label=name, markevery=5, markersize=4)
+    axes.set_xlabel("epoch")
+
+
 def singular_values(
     axes: Axes, spectra: Mapping[str, ArrayLike], *, colors: Sequence[str], show: int
 ) -> None:

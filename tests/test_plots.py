@@ -76,6 +76,34 @@ def test_a_spread_is_the_share_below(axes):
     assert first.get_linestyle() != second.get_linestyle()
 
 
+def test_lifetimes_break_where_a_part_starts_anew(axes):
+    plots.lifetimes(
+        axes,
+        {"kept": (plots.IDENTITY, True), "anew": (plots.GREY, False)},
+        epochs=(20, 60),
+        titles=("one", "two"),
+    )
+    bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]
+    assert bars == [(0, 80), (0, 20), (20.5, 59.5)]
+    assert [text.get_text() for text in axes.texts] == ["new", "one", "two"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["kept", "anew"]
+    with pytest.raises(ValueError, match="zip"):
+        plots.lifetimes(axes, {}, epochs=(20, 60), titles=("one",))
+
+
+def test_training_curves_draw_each_fold_and_their_mean(axes):
+    plots.training_curves(
+        axes, {"a": [[1, 2, 3], [3, 4, 5]], "b": [[0, 0, 0]]}, colors=[plots.IDENTITY, plots.GREY]
+    )
+    one, other, mean, *second = axes.lines
+    np.testing.assert_array_equal([one.get_ydata(), other.get_ydata()], [[1, 2, 3], [3, 4, 5]])
+    np.testing.assert_array_equal(mean.get_ydata(), [2, 3, 4])
+    np.testing.assert_array_equal(mean.get_xdata(), [1, 2, 3])
+    assert mean.get_linewidth() > one.get_linewidth()
+    assert mean.get_linestyle() != second[1].get_linestyle()
+    assert axes.get_legend_handles_labels()[1] == ["a", "b"]
+
+
 def test_singular_values_are_relative_to_the_first(axes):
     plots.singular_values(
         axes, {"a": [10, 5, 1, 0.1], "b": [2, 1]}, colors=[plots.FUSION, plots.GREY], show=3
