@@ -91,7 +91,7 @@ class Extractor(nn.Sequential):
 
 def _imagenet() -> dict[str, Tensor]:
     try:
-        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a truncated download a RuntimeError
         raise WeightsError(
             f"ImageNet weights could not be downloaded ({error}); give a copy with `--weights PATH`, "
