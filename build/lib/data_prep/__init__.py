@@ -1,0 +1,1 @@
+"""Any source of faces, in the one format that `eifn` reads (see `eifn.database`)."""

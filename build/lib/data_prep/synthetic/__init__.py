@@ -1,0 +1,1 @@
+"""Faces that are drawn: anatomy (identity), action units (expression), renderer, the two twin databases."""
