@@ -125,7 +125,7 @@ def layer_cosines(
     Args:
         axes: where to draw.
         measured: (batches, layers).
-        shuffled: (batches, layers), the same with shuffled labels.
+        shuffled: (any number, layers), the same with shuffled labels.
         sizes: how many parameters each layer has; the grey band is where the cosine of two random vectors of
             that many dimensions falls 95 times in 100.
         names: of the layers.
