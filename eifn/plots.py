@@ -73,7 +73,7 @@ def matrix(axes: Axes, values: ArrayLike, *, color: str = FUSION, title: str = "
 
 
 def wiring(axes: Axes, *, identity: bool, guided: bool, title: str) -> None:
-    """The gradients of the two losses on their way back: dashed blue of identity, vermillion of expression.
+    """The gradients of the two losses on their way back: blue of identity, dashed vermillion of expression.
 
     Args:
         axes: where to draw; it should be about three times as wide as high.
@@ -103,8 +103,8 @@ def wiring(axes: Axes, *, identity: bool, guided: bool, title: str) -> None:
     by_expression = [((0.92, 0.22), (0.68, 0.22)), ((0.68, 0.22), (0.42, 0.22)), ((0.42, 0.22), (0.12, 0.22))]
     by_identity = [((0.92, 0.75), (0.55, 0.75)), ((0.55, 0.75), (0.12, 0.75))]
     bridge = ((0.42, 0.22), (0.12, 0.75))
-    wires = [(*ends, EXPRESSION, "solid") for ends in (*by_expression, *([bridge] if guided else []))]
-    wires += [(*ends, IDENTITY, "dashed") for ends in by_identity if identity]
+    wires = [(*ends, EXPRESSION, "dashed") for ends in (*by_expression, *([bridge] if guided else []))]
+    wires += [(*ends, IDENTITY, "solid") for ends in by_identity if identity]
     for start, end, color, dash in wires:
         arrow = {"arrowstyle": "-|>", "color": color, "linestyle": dash, "linewidth": 1.8}
         between = {"patchA": boxes[start], "patchB": boxes[end], "shrinkA": 1, "shrinkB": 1}

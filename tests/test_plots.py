@@ -32,9 +32,9 @@ def test_a_wiring_shows_the_wires_that_carry_a_gradient(axes):
         arrows = [text.arrow_patch for text in axes.texts if getattr(text, "arrow_patch", None)]
         return sorted((mpl.colors.to_hex(a.get_edgecolor()).upper(), a.get_linestyle()) for a in arrows)
 
-    by_expression = [(plots.EXPRESSION, "solid")] * 3
-    by_identity = [(plots.IDENTITY, "dashed")] * 2
-    guide = [(plots.EXPRESSION, "solid")]
+    by_expression = [(plots.EXPRESSION, "dashed")] * 3
+    by_identity = [(plots.IDENTITY, "solid")] * 2
+    guide = [(plots.EXPRESSION, "dashed")]
     for identity, guided in ((True, True), (True, False), (False, True)):
         axes.clear()
         plots.wiring(axes, identity=identity, guided=guided, title="")
