@@ -1,4 +1,7 @@
-"""The overall loss of EIFN (equation 5)."""
+"""The overall loss of EIFN (equation 5).
+
+Book: chapter 6, *Gradient routing*.
+"""
 
 from __future__ import annotations
 

@@ -235,6 +235,89 @@ def training_curves(axes: Axes, runs: Mapping[str, ArrayLike], *, colors: Sequen
     axes.set_xlabel("epoch")
 
 
+def wiring(axes: Axes, *, identity: bool, guided: bool, title: str) -> None:
+    """The gradients of the two losses on their way back: blue of identity, dashed vermillion of expression.
+
+    Args:
+        axes: where to draw; it should be about three times as wide as high.
+        identity: is there an identity loss (λ2 > 0)?
+        guided: does the expression loss reach the identity extractor?
+        title: above the drawing.
+    """
+    places = {
+        "identity\nextractor": (0.12, 0.75, IDENTITY),
+        "expression\nextractor": (0.12, 0.22, EXPRESSION),
+        "fusion": (0.42, 0.22, FUSION),
+        "expression\nclassifier": (0.68, 0.22, GREY),
+        "identity layers,\nclassifier": (0.55, 0.75, GREY),
+        "$\\lambda_2 L_{id}$" if identity else "$\\lambda_2 = 0$": (
+            0.92,
+            0.75,
+            IDENTITY if identity else GREY,
+        ),
+        "$\\lambda_3 L_{S_{exp}}$": (0.92, 0.22, EXPRESSION),
+    }
+    boxes = {}
+    for text, (x, y, color) in places.items():
+        style = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": color, "linewidth": 1.6}
+        size = 12 if text.startswith("$") else 9
+        box = axes.text(x, y, text, ha="center", va="center", fontsize=size, bbox=style)
+        boxes[x, y] = box.get_bbox_patch()
+    by_expression = [((0.92, 0.22), (0.68, 0.22)), ((0.68, 0.22), (0.42, 0.22)), ((0.42, 0.22), (0.12, 0.22))]
+    by_identity = [((0.92, 0.75), (0.55, 0.75)), ((0.55, 0.75), (0.12, 0.75))]
+    bridge = ((0.42, 0.22), (0.12, 0.75))
+    wires = [(*ends, EXPRESSION, "dashed") for ends in (*by_expression, *([bridge] if guided else []))]
+    wires += [(*ends, IDENTITY, "solid") for ends in by_identity if identity]
+    for start, end, color, dash in wires:
+        arrow = {"arrowstyle": "-|>", "color": color, "linestyle": dash, "linewidth": 1.8}
+        between = {"patchA": boxes[start], "patchB": boxes[end], "shrinkA": 1, "shrinkB": 1}
+        axes.annotate("", end, start, arrowprops=arrow | between)
+    if not guided:
+        axes.plot(*zip(*bridge, strict=True), ":", color=GREY, linewidth=1.8)  # passes behind the boxes
+        axes.text(0.27, 0.485, "cut", ha="center", va="center", color=GREY, backgroundcolor="white")
+    axes.set_title(title, loc="left")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.axis("off")
+
+
+def layer_cosines(
+    axes: Axes, measured: ArrayLike, shuffled: ArrayLike, *, sizes: Sequence[int], names: Sequence[str]
+) -> None:
+    """Cosines between two gradients in each layer, over several batches: mean, smallest and largest.
+
+    Args:
+        axes: where to draw.
+        measured: (batches, layers).
+        shuffled: (any number, layers), the same with shuffled labels.
+        sizes: how many parameters each layer has; the grey band is where the cosine of two random vectors of
+            that many dimensions falls 95 times in 100.
+        names: of the layers.
+
+    Raises:
+        ValueError: other numbers of sizes or names than of layers.
+    """
+    measured, shuffled = np.asarray(measured), np.asarray(shuffled)
+    if not len(sizes) == len(names) == measured.shape[1] == shuffled.shape[1]:
+        raise ValueError(
+            f"{measured.shape[1]} and {shuffled.shape[1]} layers, "
+            f"but {len(sizes)} sizes and {len(names)} names"
+        )
+    places = np.arange(len(names))
+    band = 1.96 / np.sqrt(sizes)
+    axes.fill_between(places, -band, band, color=GREY, alpha=0.3, linewidth=0, label="random vectors")
+    for values, shift, color, mark, label in (
+        (shuffled, 0.15, GREY, "s", "shuffled expressions"),
+        (measured, -0.15, IDENTITY, "o", "measured"),
+    ):
+        mean = values.mean(0)
+        ends = [mean - values.min(0), values.max(0) - mean]
+        axes.errorbar(places + shift, mean, ends, fmt=mark, color=color, markersize=4, label=label)
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set_ylim(-1, 1)
+    axes.set_ylabel("cosine")
+    axes.set_xticks(places, names)
+
+
 def singular_values(
     axes: Axes, spectra: Mapping[str, ArrayLike], *, colors: Sequence[str], show: int
 ) -> None:

@@ -104,6 +104,40 @@ def test_training_curves_draw_each_fold_and_their_mean(axes):
     assert axes.get_legend_handles_labels()[1] == ["a", "b"]
 
 
+def test_a_wiring_shows_the_wires_that_carry_a_gradient(axes):
+    def wires():
+        arrows = [text.arrow_patch for text in axes.texts if getattr(text, "arrow_patch", None)]
+        return sorted((mpl.colors.to_hex(a.get_edgecolor()).upper(), a.get_linestyle()) for a in arrows)
+
+    by_expression = [(plots.EXPRESSION, "dashed")] * 3
+    by_identity = [(plots.IDENTITY, "solid")] * 2
+    guide = [(plots.EXPRESSION, "dashed")]
+    for identity, guided in ((True, True), (True, False), (False, True)):
+        axes.clear()
+        plots.wiring(axes, identity=identity, guided=guided, title="")
+        assert wires() == sorted(by_expression + by_identity * identity + guide * guided)
+        assert ("cut" in {text.get_text() for text in axes.texts}) != guided
+
+
+def test_layer_cosines_show_mean_ends_and_what_chance_gives(axes):
+    measured, shuffled = [[-0.5, 0.1], [0.3, 0.3]], [[0, 0.2], [0, 0]]
+    plots.layer_cosines(axes, measured, shuffled, sizes=[100, 10_000], names=["1_1", "1_2"])
+    grey, blue = axes.containers
+    np.testing.assert_allclose(blue.lines[0].get_ydata(), [-0.1, 0.2])
+    np.testing.assert_allclose(
+        [bar[:, 1] for bar in blue.lines[2][0].get_segments()], [[-0.5, 0.3], [0.1, 0.3]]
+    )
+    np.testing.assert_allclose(grey.lines[0].get_ydata(), [0, 0.1])
+    assert blue.lines[0].get_marker() != grey.lines[0].get_marker()
+    # Cosines of random vectors, drawn.
+    draws = np.random.default_rng(0).standard_normal((2, 4000, 100))
+    cosines = (draws[0] * draws[1]).sum(1) / np.linalg.norm(draws, axis=2).prod(0)
+    edge = axes.collections[0].get_paths()[0].vertices[:, 1].max()
+    assert 0.93 < (np.abs(cosines) < edge).mean() < 0.97
+    with pytest.raises(ValueError, match="2 and 2 layers, but 1 sizes and 2 names"):
+        plots.layer_cosines(axes, measured, shuffled, sizes=[100], names=["1_1", "1_2"])
+
+
 def test_singular_values_are_relative_to_the_first(axes):
     plots.singular_values(
         axes, {"a": [10, 5, 1, 0.1], "b": [2, 1]}, colors=[plots.FUSION, plots.GREY], show=3
