@@ -66,12 +66,14 @@ def names(cells):
     """What these cells define, and what they use."""
     defined, used = set(), set()
     for cell in cells:
-        source = re.sub(r"^\s*[%!].*$", "", cell.source, flags=re.MULTILINE)
+        source = re.sub(r"^( *)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE)
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Name):
                 (used if isinstance(node.ctx, ast.Load) else defined).add(node.id)
             elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.arg):
                 defined.add(getattr(node, "name", None) or node.arg)
+            elif isinstance(node, ast.ExceptHandler):
+                defined.add(node.name)
             elif isinstance(node, ast.alias):
                 defined.add((node.asname or node.name).partition(".")[0])
     return defined, used
