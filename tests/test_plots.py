@@ -41,11 +41,9 @@ def test_a_split_shows_every_frame_once_as_tested_or_not(axes):
     plots.splits(axes, {"one": [0, 0, 1, 0], "other": [1, 1, 1, 0]}, people, sequences)
     trained, tested, other_trained, other_tested = (c.get_offsets() for c in axes.collections)
     assert [len(points) for points in (trained, tested, other_trained, other_tested)] == [3, 1, 1, 3]
-    within, next_sequence, next_person = np.diff(other_tested[:, 0]).tolist() + [
-        float(other_trained[0, 0] - other_tested[-1, 0])
-    ]
-    assert within == 1
-    assert 1 < next_sequence < next_person
+    places = np.sort(np.concatenate([other_tested[:, 0], other_trained[:, 0]]))
+    to_frame, to_sequence, to_person = np.diff(places)
+    assert 1 == to_frame < to_sequence < to_person
     assert set(tested[:, 1]) == {0}
     assert set(other_tested[:, 1]) == {1}
     assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "other"]
