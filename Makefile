@@ -33,7 +33,7 @@ help:
 	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
 	@echo 'make models      train the three models that come with the package again (5 minutes)'
 	@echo 'make sweep       the entanglement sweep: two variants at each position of the dial (an hour)'
-	@echo 'make leak        EFN on random folds of frames, for chapter 2 (20 minutes)'
+	@echo 'make leak        EFN on random folds of frames, for chapter 2 (7 minutes)'
 	@echo 'make bench       run the benchmarks'
 	@echo 'make clean       remove what make built; keeps .venv, runs/ and your own databases'
 
