@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,9 @@ from data_prep.__main__ import main
 from data_prep.leak import claim_everybody_new, write_leak
 from eifn.database import read_database
 from eifn.folds import subject_folds
+from eifn.report import read_run
+
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 @pytest.fixture
@@ -64,3 +69,21 @@ def test_without_a_database_nothing_is_written(tmp_path, capsys):
     assert main(["leak", "--database", str(tmp_path / "none"), "--out", str(out)]) == 2
     assert "none/database.json: not found" in capsys.readouterr().err.replace("\\", "/")
     assert not out.exists()
+
+
+def test_the_recorded_run_differs_from_the_honest_one_by_its_split_alone():
+    honest, leak = (
+        read_run(RESULTS / database / "efn" / "seed-0")
+        for database in ("laptop/synth-ck", "leak/synth-ck-leak")
+    )
+    assert leak.finished
+    for setting in ("variant", "preset", "seed"):
+        assert leak.settings[setting] == honest.settings[setting]
+    same_frames = [run.settings["database"]["sha256"][:64] for run in (honest, leak)]
+    assert same_frames[0] == same_frames[1]
+    # The honest run's table, renamed, is the leak's: so chapter 2 may compare frame by frame.
+    table = honest.predictions.rename(columns={"truth": "expression"})
+    table = table.sort_values(["subject", "sequence", "position"], ascending=[True, True, False])
+    renamed = claim_everybody_new(table[["subject", "sequence", "position", "expression"]])
+    truth = leak.predictions.set_index("subject")["truth"]
+    assert truth[renamed["subject"]].tolist() == renamed["expression"].tolist()
