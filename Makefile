@@ -21,6 +21,9 @@ PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml
 PORT ?= 8000
 
 .PHONY: help book test test-quick lint serve notebooks student slides dist start models sheets sweep bench clean environment always
+
+
+.PHONY: help book test test-quick lint serve notebooks start models sheets sweep leak bench clean environment always
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +39,7 @@ help:
 	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
 	@echo 'make models      train the three models that come with the package again (5 minutes)'
 	@echo 'make sweep       the entanglement sweep: two variants at each position of the dial (an hour)'
+	@echo 'make leak        EFN on random folds of frames, for chapter 2 (7 minutes)'
 	@echo 'make bench       run the benchmarks'
 	@echo 'make clean       remove what make built; keeps .venv, runs/ and your own databases'
 
@@ -99,6 +103,12 @@ sweep: | environment
 	            --out data/entanglement-$$dial/$$twin || exit 1; done; \
 	    "$(BIN)/eifn" crossval --database data/entanglement-$$dial/synth-ck --precision bf16-mixed \
 	        --variant efn,eifn --out runs/entanglement-$$dial || exit 1; done
+
+# Every frame a person of its own: the protocol, unchanged, then splits frames at random.
+leak: $(PREPARED) | environment
+	"$(BIN)/python" -m data_prep leak --database data/synth-ck --out data/leak/synth-ck
+	"$(BIN)/eifn" crossval --database data/leak/synth-ck --stage-one data/synth-oulu --precision bf16-mixed \
+	    --variant efn --out runs/leak
 
 bench: environment
 	@for name in $(BENCHMARKS); do echo "== $$name"; "$(BIN)/python" -m benchmarks.$$name || exit 1; done

@@ -115,7 +115,8 @@ def _list_of_sources() -> str:
             "",
             "`python -m data_prep SOURCE --help` says more about each.",
             "`python -m data_prep overlay --databases DIR ... --out FILE.png` lays faces over one another,",
-            "`python -m data_prep sheets --out DIR` draws contact sheets of the synthetic ones.",
+            "`python -m data_prep sheets --out DIR` draws contact sheets of the synthetic ones,",
+            "`python -m data_prep leak --database DIR --out DIR` breaks the protocol on purpose (chapter 2).",
         ]
     )
 
@@ -128,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`python -m data_prep` alone says what each source needs, and "
         "`python -m data_prep SOURCE --help` more.",
     )
-    sources = parser.add_subparsers(title="sources, and a picture of them", metavar="SOURCE", dest="command")
+    sources = parser.add_subparsers(
+        title="sources, and what is made of prepared ones", metavar="SOURCE", dest="command"
+    )
 
     london_set = sources.add_parser(
         "london-set",
@@ -258,6 +261,22 @@ def _parser() -> argparse.ArgumentParser:
         "dial of entanglement, sequences.",
     )
     sheets.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for the pictures")
+
+    leak = sources.add_parser(
+        "leak",
+        help="a copy of a database in which every frame claims to show another person",
+        description="Copy a prepared database and give every frame a subject of its own, so that the "
+        "subject-independent folds of the copy are random folds of frames: how much a leak is worth. No "
+        "result on the copy says how well anything works on new people.",
+    )
+    leak.add_argument(
+        "--database", type=Path, required=True, metavar="DIR", help="the prepared database to copy"
+    )
+    leak.add_argument("--seed", type=int, default=0, metavar="N", help="of the random order (default: 0)")
+    leak.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the copy, e.g. data/leak/synth-ck"
+    )
+    leak.set_defaults(prepare=_prepare_leak)
     return parser
 
 
@@ -315,6 +334,12 @@ def _draw_sheets(options: argparse.Namespace) -> None:
 
     for file in write_sheets(options.out):
         print(f"{file} written")
+
+
+def _prepare_leak(options: argparse.Namespace) -> None:
+    from data_prep.leak import write_leak
+
+    write_leak(options.database, options.out, seed=options.seed)
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> None:

@@ -4,6 +4,8 @@ A similarity transform (shift, turn, scale; no shear) takes the two pupils of th
 in the 64 x 64 frame, so that faces of any size and tilt come to lie on one another. The paper says only
 "aligned, cropped and re-scaled to 64 x 64" (Section 3.1); where the pupils go is a choice of this project.
 A source that does not say where the eyes are has them found here, by cascades that come with OpenCV.
+
+Book: chapter 2, *Databases and protocol*.
 """
 
 from __future__ import annotations

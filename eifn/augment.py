@@ -2,6 +2,8 @@
 
 View `v` of 0 to 13 turns the image by `ANGLES[v % 7]` degrees, and mirrors it if `v >= 7`; view 0 is the
 image itself.
+
+Book: chapter 2, *Databases and protocol*.
 """
 
 from __future__ import annotations
