@@ -20,10 +20,8 @@ BENCHMARKS := $(filter-out measure,$(basename $(notdir $(wildcard benchmarks/*.p
 PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
 PORT ?= 8000
 
-.PHONY: help book test test-quick lint serve notebooks student slides dist start models sheets sweep bench clean environment always
-
-
-.PHONY: help book test test-quick lint serve notebooks start models sheets sweep leak bench clean environment always
+.PHONY: help book test test-quick lint serve notebooks student slides dist start models sheets sweep leak bench clean \
+    environment always
 .DELETE_ON_ERROR:
 
 help:

@@ -144,22 +144,23 @@ def _name_classes(axes: Axes, codes: Sequence[str], title: str) -> None:
     axes.spines[:].set_visible(True)
 
 
-def face(axes: Axes, frame: ArrayLike, *, title: str = "", color: str = "black") -> None:
+def face(
+    axes: Axes, frame: ArrayLike, *, title: str = "", color: str = "black", marks: ArrayLike = ()
+) -> None:
     """One face, pixel by pixel.
-
-
-def face(axes: Axes, frame: ArrayLike, *, title: str = "", marks: ArrayLike = ()) -> None:
-    """One face, without axes.
 
     Args:
         axes: where to draw.
         frame: uint8, (H, W, 3).
         title: above the face.
         color: of the title.
+        marks: (x, y) of places to mark by a cross, in pixels with centers at integers, (N, 2).
     """
     axes.imshow(np.asarray(frame), interpolation="nearest")
-    axes.set_title(title, color=color)
+    axes.set_title(title, color=color, fontsize="small")
     axes.axis("off")
+    for x, y in marks:
+        axes.plot(x, y, "+", color=CENTERS, markersize=12, markeredgewidth=1.6)
 
 
 def spread(axes: Axes, samples: Mapping[str, ArrayLike], *, colors: Sequence[str]) -> None:
@@ -320,47 +321,6 @@ def layer_cosines(
     axes.set_ylim(-1, 1)
     axes.set_ylabel("cosine")
     axes.set_xticks(places, names)
-
-
-        title: above it.
-        marks: (x, y) of places to mark by a cross, in pixels with centers at integers, (N, 2).
-    """
-    axes.imshow(np.asarray(frame))
-    axes.set_title(title, fontsize="small")
-    axes.set_axis_off()
-    for x, y in marks:
-        axes.plot(x, y, "+", color=CENTERS, markersize=12, markeredgewidth=1.6)
-
-
-def splits(axes: Axes, tested: Mapping[str, ArrayLike], people: Sequence[str], sequences: ArrayLike) -> None:
-    """Which frames a fold tests, under some ways of splitting: a row for each way, a square for each frame.
-
-    Args:
-        axes: where to draw.
-        tested: name of the split -> whether each frame is tested, (N,).
-        people: who is in each frame, (N,); frames of one person stand together.
-        sequences: which sequence each frame is of, (N,); a narrow gap follows each, a wide one each person.
-
-    Raises:
-        ValueError: not as many frames everywhere.
-    """
-    people, sequences = np.asarray(people), np.asarray(sequences)
-    new_person = people[1:] != people[:-1]
-    gaps = np.where(new_person, 1.6, np.where(sequences[1:] != sequences[:-1], 0.4, 0))
-    x = np.arange(len(people)) + np.concatenate([[0], np.cumsum(gaps)])
-    for row, (name, test) in enumerate(tested.items()):
-        test = np.asarray(test, dtype=bool)
-        if len(test) != len(x):
-            raise ValueError(f"{name}: {len(test)} frames instead of {len(x)}")
-        y = np.full(len(x), row)
-        axes.scatter(x[~test], y[~test], 24, marker="s", facecolor="white", edgecolor=GREY, linewidth=0.8)
-        axes.scatter(x[test], y[test], 24, marker="s", color="black")
-    axes.set_yticks(range(len(tested)), list(tested))
-    axes.set_ylim(len(tested) - 0.4, -0.6)
-    middles = {who: x[people == who].mean() for who in dict.fromkeys(people.tolist())}
-    axes.set_xticks(list(middles.values()), list(middles))
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
 
 
 def singular_values(
@@ -593,3 +553,34 @@ def concentration(axes: Axes, vectors: Mapping[str, ArrayLike], *, colors: Seque
     axes.set_xlim(0.01, 150)
     axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
     axes.legend()
+
+
+def splits(axes: Axes, tested: Mapping[str, ArrayLike], people: Sequence[str], sequences: ArrayLike) -> None:
+    """Which frames a fold tests, under some ways of splitting: a row for each way, a square for each frame.
+
+    Args:
+        axes: where to draw.
+        tested: name of the split -> whether each frame is tested, (N,).
+        people: who is in each frame, (N,); frames of one person stand together.
+        sequences: which sequence each frame is of, (N,); a narrow gap follows each, a wide one each person.
+
+    Raises:
+        ValueError: not as many frames everywhere.
+    """
+    people, sequences = np.asarray(people), np.asarray(sequences)
+    new_person = people[1:] != people[:-1]
+    gaps = np.where(new_person, 1.6, np.where(sequences[1:] != sequences[:-1], 0.4, 0))
+    x = np.arange(len(people)) + np.concatenate([[0], np.cumsum(gaps)])
+    for row, (name, test) in enumerate(tested.items()):
+        test = np.asarray(test, dtype=bool)
+        if len(test) != len(x):
+            raise ValueError(f"{name}: {len(test)} frames instead of {len(x)}")
+        y = np.full(len(x), row)
+        axes.scatter(x[~test], y[~test], 24, marker="s", facecolor="white", edgecolor=GREY, linewidth=0.8)
+        axes.scatter(x[test], y[test], 24, marker="s", color="black")
+    axes.set_yticks(range(len(tested)), list(tested))
+    axes.set_ylim(len(tested) - 0.4, -0.6)
+    middles = {who: x[people == who].mean() for who in dict.fromkeys(people.tolist())}
+    axes.set_xticks(list(middles.values()), list(middles))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)

@@ -138,34 +138,6 @@ def test_layer_cosines_show_mean_ends_and_what_chance_gives(axes):
         plots.layer_cosines(axes, measured, shuffled, sizes=[100], names=["1_1", "1_2"])
 
 
-def test_a_face_fills_its_axes_and_marks_lie_on_their_pixels(axes):
-    frame = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
-    plots.face(axes, frame, title="who", marks=[(1, 2), (3, 2)])
-    np.testing.assert_array_equal(axes.images[0].get_array(), frame)
-    assert [line.get_xydata().tolist() for line in axes.lines] == [[[1, 2]], [[3, 2]]]
-    assert axes.get_title() == "who"
-    assert not axes.axison
-
-
-def test_a_split_shows_every_frame_once_as_tested_or_not(axes):
-    people, sequences = ["a", "a", "a", "b"], [1, 1, 2, 2]
-    plots.splits(axes, {"one": [0, 0, 1, 0], "other": [1, 1, 1, 0]}, people, sequences)
-    trained, tested, other_trained, other_tested = (c.get_offsets() for c in axes.collections)
-    assert [len(points) for points in (trained, tested, other_trained, other_tested)] == [3, 1, 1, 3]
-    places = np.sort(np.concatenate([other_tested[:, 0], other_trained[:, 0]]))
-    to_frame, to_sequence, to_person = np.diff(places)
-    assert 1 == to_frame < to_sequence < to_person
-    assert set(tested[:, 1]) == {0}
-    assert set(other_tested[:, 1]) == {1}
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "other"]
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["a", "b"]
-
-
-def test_a_split_of_other_frames(axes):
-    with pytest.raises(ValueError, match="one: 1 frames instead of 2"):
-        plots.splits(axes, {"one": [1]}, ["a", "a"], [1, 1])
-
-
 def test_singular_values_are_relative_to_the_first(axes):
     plots.singular_values(
         axes, {"a": [10, 5, 1, 0.1], "b": [2, 1]}, colors=[plots.FUSION, plots.GREY], show=3
@@ -304,3 +276,31 @@ def test_words_in_colour_can_be_read_on_white(color):
     channels = np.array(mpl.colors.to_rgb(color))
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 3
+
+
+def test_a_face_fills_its_axes_and_marks_lie_on_their_pixels(axes):
+    frame = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    plots.face(axes, frame, title="who", marks=[(1, 2), (3, 2)])
+    np.testing.assert_array_equal(axes.images[0].get_array(), frame)
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[1, 2]], [[3, 2]]]
+    assert axes.get_title() == "who"
+    assert not axes.axison
+
+
+def test_a_split_shows_every_frame_once_as_tested_or_not(axes):
+    people, sequences = ["a", "a", "a", "b"], [1, 1, 2, 2]
+    plots.splits(axes, {"one": [0, 0, 1, 0], "other": [1, 1, 1, 0]}, people, sequences)
+    trained, tested, other_trained, other_tested = (c.get_offsets() for c in axes.collections)
+    assert [len(points) for points in (trained, tested, other_trained, other_tested)] == [3, 1, 1, 3]
+    places = np.sort(np.concatenate([other_tested[:, 0], other_trained[:, 0]]))
+    to_frame, to_sequence, to_person = np.diff(places)
+    assert 1 == to_frame < to_sequence < to_person
+    assert set(tested[:, 1]) == {0}
+    assert set(other_tested[:, 1]) == {1}
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "other"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["a", "b"]
+
+
+def test_a_split_of_other_frames(axes):
+    with pytest.raises(ValueError, match="one: 1 frames instead of 2"):
+        plots.splits(axes, {"one": [1]}, ["a", "a"], [1, 1])
