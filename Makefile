@@ -20,7 +20,7 @@ BENCHMARKS := $(filter-out measure,$(basename $(notdir $(wildcard benchmarks/*.p
 PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
 PORT ?= 8000
 
-.PHONY: help book test test-quick lint serve notebooks student slides dist start models sheets sweep leak bench clean \
+.PHONY: help book test test-quick lint serve notebooks student slides dist lighthouse start models sheets sweep leak bench clean \
     environment always
 .DELETE_ON_ERROR:
 
@@ -33,6 +33,7 @@ help:
 	@echo 'make student     notebooks without the answers, in student/, to hand out'
 	@echo 'make slides      slides of the chapters, in _build/slides; no network needed to show them'
 	@echo 'make dist        a wheel and a zip of the rendered book, in _build/dist'
+	@echo 'make lighthouse  what Lighthouse says of the pages, into results/lighthouse.csv'
 	@echo 'make sheets      draw contact sheets of the synthetic faces into _build/sheets'
 	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
 	@echo 'make models      train the three models that come with the package again (5 minutes)'
@@ -78,6 +79,9 @@ dist: book
 	"$(BIN)/python" -m pip wheel --quiet --no-deps --wheel-dir _build/dist .
 	"$(BIN)/python" -c 'import shutil; shutil.make_archive("_build/dist/eifn-book", "zip", "_build", "html")'
 	@ls -l _build/dist
+
+lighthouse: book
+	"$(BIN)/python" book/lighthouse.py
 
 sheets: | environment
 	"$(BIN)/python" -m data_prep sheets --out _build/sheets

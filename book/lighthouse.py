@@ -1,0 +1,110 @@
+"""How good does Lighthouse find the pages of the book?
+
+    python book/lighthouse.py
+
+Needs the built book, Chromium, and Lighthouse: on the PATH, or by
+`npm install --prefix _build/node lighthouse`. Pages are served from this
+machine and looked at one after the other, as on a desktop computer; how fast
+they seem depends on what else the machine does. Writes
+`results/lighthouse.csv`, which the status page shows.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+BUILT = ROOT / "_build" / "html"
+CATEGORIES = ("performance", "accessibility", "best-practices")
+
+
+def installed() -> str | None:
+    """Where Lighthouse is, if it is anywhere."""
+    return shutil.which("lighthouse") or shutil.which(
+        "lighthouse", path=ROOT / "_build" / "node" / "node_modules" / ".bin"
+    )
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder without telling each time."""
+
+    def log_message(self, *what: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """A server of this folder on this machine; yields its address."""
+    handler = functools.partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def scores(address: str) -> dict[str, int]:
+    """What Lighthouse gives a page in each of the `CATEGORIES`, 0 to 100.
+
+    Raises `RuntimeError` with what it says where it does not come to an end.
+    """
+    chromium = next(
+        filter(
+            None,
+            map(
+                shutil.which, ("chromium", "chromium-browser", "google-chrome")
+            ),
+        ),
+        "",
+    )
+    command = [
+        str(installed()),
+        address,
+        "--preset=desktop",
+        "--output=json",
+        "--quiet",
+    ]
+    command += [f"--only-categories={','.join(CATEGORIES)}"]
+    command += [
+        "--chrome-flags=--headless --no-sandbox --disable-gpu --disable-background-networking"
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"CHROME_PATH": chromium},
+    )
+    if done.returncode:
+        raise RuntimeError(
+            f"lighthouse {address}: {done.stderr or done.stdout}"
+        )
+    found = json.loads(done.stdout)["categories"]
+    return {name: round(100 * found[name]["score"]) for name in CATEGORIES}
+
+
+def main() -> None:
+    """Print the table and write it as CSV."""
+    rows = []
+    with served(BUILT) as address:
+        for page in sorted((BUILT / "book").glob("*.html")):
+            rows.append(
+                {"page": page.stem} | scores(f"{address}/book/{page.name}")
+            )
+    table = pd.DataFrame(rows)
+    table.to_csv(ROOT / "results" / "lighthouse.csv", index=False)
+    print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
