@@ -22,6 +22,9 @@ from sphinx.util.docutils import SphinxDirective
 WORDS_A_MINUTE = 120
 """Of technical prose with formulas; reading its code and outputs is in it."""
 
+CHAPTER = re.compile(r"\d\d_")
+"""How the file of a chapter is named; the appendix has notebooks, too."""
+
 SHOWN = (
     "torch",
     "torchvision",
@@ -116,6 +119,8 @@ class FillIn(SphinxPostTransform):
         """How long the chapters take to read and to run."""
         rows = []
         for name, data in ran.items():
+            if not CHAPTER.match(Path(name).name):
+                continue
             words = count_words(Path(self.env.doc2path(name)))
             rows.append(
                 [
