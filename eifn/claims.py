@@ -124,7 +124,7 @@ def to_markdown(claims: pd.DataFrame, *, chapter: str, signed: bool = False) -> 
             f"{row.ours:{plus}.1f}",
             f"{row.low:{plus}.1f} to {row.high:{plus}.1f}",
             row.n,
-            f"`{row.run}`",
+            row.run,
             chapter,
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
