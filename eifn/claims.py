@@ -122,7 +122,7 @@ def to_markdown(claims: pd.DataFrame, *, chapter: str, signed: bool = False) -> 
             row.number.replace("*", r"\*"),
             f"{row.printed:{plus}.2f}",
             f"{row.ours:{plus}.1f}",
-            f"{row.low:{plus}.1f} to {row.high:{plus}.1f}",
+            f"{row.low:{plus}.1f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{row.high:{plus}.1f}",
             row.n,
             row.run,
             chapter,

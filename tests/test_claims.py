@@ -77,5 +77,8 @@ def test_as_markdown():
     row = {"table": 1, "number": "EIFN* − EFN", "printed": 0.71, "ours": -12.23, "low": -17.0, "high": 0.26}
     text = to_markdown(pd.DataFrame([{**row, "n": 327, "run": "a/b"}]), chapter="[C](c.ipynb)", signed=True)
     last = text.splitlines()[-1]
-    assert last == r"| 1 | EIFN\* − EFN | +0.71 | -12.2 | -17.0 to +0.3 | 327 | a/b | [C](c.ipynb) |"
+    assert (
+        last.replace("\N{NO-BREAK SPACE}", " ")
+        == r"| 1 | EIFN\* − EFN | +0.71 | -12.2 | -17.0 to +0.3 | 327 | a/b | [C](c.ipynb) |"
+    )
     assert {line.count("|") for line in text.splitlines()} == {9}

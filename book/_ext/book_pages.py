@@ -87,9 +87,9 @@ def tidy(
 def with_whole_sentences(
     app: Sphinx, what: str, name: str, documented: Any, options: Any, lines: list[str]
 ) -> None:
-    """Keep the docstring of an attribute together, where Napoleon takes what is before a colon for a type."""
+    """Keep the docstring of an attribute whole: Napoleon takes what precedes a colon for a type."""
     if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]  # an empty comment
 
 
 def without_machinery(
