@@ -75,9 +75,8 @@ def scores(address: str) -> dict[str, int]:
         "--quiet",
     ]
     command += [f"--only-categories={','.join(CATEGORIES)}"]
-    command += [
-        "--chrome-flags=--headless --no-sandbox --disable-gpu --disable-background-networking"
-    ]
+    flags = "--headless --no-sandbox --disable-gpu"
+    command += [f"--chrome-flags={flags} --disable-background-networking"]
     done = subprocess.run(
         command,
         capture_output=True,

@@ -32,6 +32,7 @@ class Losses(NamedTuple):
     """Every term of equation 5, unweighted, and their weighted sum; scalars."""
 
     total: Tensor
+    """L, what is minimized."""
     identity: Tensor
     """L_S_id, the softmax loss over subjects; NaN where λ2 = 0 and it is not computed."""
     center: Tensor

@@ -98,3 +98,30 @@ def test_a_page_opens_from_a_folder(visit, file):
         if target.fragment and there.suffix == ".html":
             text = there.read_text("utf-8")
             assert f'id="{unquote(target.fragment)}"' in text or f'name="{target.fragment}"' in text
+
+
+@pytest.mark.parametrize(
+    ("chapter", "name", "role", "control", "key"),
+    [
+        (1, "Face dials", "button", "fear", "Enter"),
+        (4, "Bilinear stepper", "button", "Next", "Enter"),
+        (4, "Fusion inspector", "checkbox", "L2 normalization", "Space"),
+        (5, "Center loss playground", "button", "Step", "Enter"),
+        (6, "Gradient router", "checkbox", "fusion → identity extractor", "Space"),
+        (9, "Confusion explorer", "checkbox", "difference, left less right", "Space"),
+    ],
+)
+def test_each_read_out_answers(visit, server, chapter, name, role, control, key):
+    """A control of each interactive figure, by the keyboard, in the page of its chapter."""
+    file = next((page for page in PAGES if page.name.startswith(f"{chapter:02d}_")), None)
+    assert file, f"chapter {chapter} is not built"
+    page = visit(f"{server}/book/{file.name}", home=server)
+    figure = page.locator(f".eifn-widget[aria-label='{name}']").first
+    before = figure.get_by_role("status").inner_text()
+    figure.get_by_role(role, name=control, exact=True).press(key)
+    page.wait_for_function(
+        "([name, before]) => document.querySelector(`.eifn-widget[aria-label='${name}'] [role=status]`)"
+        ".innerText !== before",
+        arg=[name, before],
+        timeout=5_000,
+    )

@@ -10,6 +10,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import pybtex.database
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -72,9 +73,60 @@ def test_one_version():
 
 def test_contents_list_every_page():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
-    listed = {toc["root"], *(chapter["file"] for chapter in toc["chapters"])}
+    listed = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
     pages = {*NOTEBOOKS, *(ROOT / "book").glob("*.md")}
-    assert listed == {page.relative_to(ROOT).with_suffix("").as_posix() for page in pages}
+    assert sorted(listed) == sorted(page.relative_to(ROOT).with_suffix("").as_posix() for page in pages)
+    chapters = [name for name in listed if re.match(r"book/\d\d_", name)]
+    assert chapters == sorted(chapters)
+
+
+def test_the_reference_lists_every_module():
+    text = (ROOT / "book" / "api.md").read_text("utf-8")
+    listed = re.findall(r"^\.\. automodule:: (\S+)$", text, re.MULTILINE)
+    files = [*(ROOT / "eifn").rglob("*.py"), *(ROOT / "data_prep").rglob("*.py")]
+    public = [file.relative_to(ROOT) for file in files if not file.name.startswith("__")]
+    assert sorted(listed) == sorted(".".join(file.with_suffix("").parts) for file in public)
+    assert re.findall(r"^### `(\S+)`$", text, re.MULTILINE) == listed
+    assert re.findall(r"\{py:mod\}`(\S+?)`", text) == listed
+
+
+def numbered():
+    """The keys of the paper's references, by the table of the bibliography."""
+    text = (ROOT / "book" / "bibliography.md").read_text("utf-8")
+    return {
+        int(n): key for n, key in re.findall(r"^\| \[(\d+)\] \| \{cite:t\}`(\w+)` \|", text, re.MULTILINE)
+    }
+
+
+def test_the_bibliography_has_all_references_of_the_paper():
+    assert list(numbered()) == list(range(1, 20))
+    text = (ROOT / "book" / "references.bib").read_text("utf-8")
+    commented = re.findall(r"^% \[(\d+)\]\n@\w+\{(\w+),", text, re.MULTILINE)
+    assert {int(number): key for number, key in commented} == numbered()
+    methods = {
+        r.reference: r.method for e in (paper.CK_PLUS, paper.OULU_CASIA) for r in e.results if r.reference
+    }
+    page = (ROOT / "book" / "bibliography.md").read_text("utf-8")
+    for number, method in methods.items():
+        (about,) = re.findall(rf"^\| \[{number}\] \|.*\| (.*) \|$", page, re.MULTILINE)
+        assert method in about
+
+
+def test_the_references_are_those_that_the_paper_prints():
+    printed = ROOT.parent / "shared" / "paper" / "eifn-icip2019.md"
+    if not printed.exists():
+        pytest.skip("the text of the paper is not here: ../shared/paper")
+    references = printed.read_text("utf-8").split("REFERENCES")[1]
+    entries = re.split(r"\n- ", references)[1:]
+    library = pybtex.database.parse_file(ROOT / "book" / "references.bib", "bibtex").entries
+
+    def letters(text):
+        return re.sub(r"[^a-z0-9]", "", text.lower())
+
+    assert len(entries) == len(numbered())
+    for entry, key in zip(entries, numbered().values(), strict=True):
+        assert letters(library[key].fields["title"]) in letters(entry)
+        assert letters(library[key].persons["author"][0].last_names[-1]) in letters(entry)
 
 
 def test_welcome_quotes_the_paper():

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 from datetime import UTC, datetime
+from enum import EnumType
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from sphinx.util.docutils import SphinxDirective
 
 WORDS_A_MINUTE = 120
 """Of technical prose with formulas; reading its code and outputs is in it."""
+
+CHAPTER = re.compile(r"\d\d_")
+"""How the file of a chapter is named; the appendix has notebooks, too."""
 
 SHOWN = (
     "torch",
@@ -80,6 +84,27 @@ def tidy(
         context["body"] = body
 
 
+def with_whole_sentences(
+    app: Sphinx, what: str, name: str, documented: Any, options: Any, lines: list[str]
+) -> None:
+    """Keep the docstring of an attribute whole: Napoleon takes what precedes a colon for a type."""
+    if what in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]  # an empty comment
+
+
+def without_machinery(
+    app: Sphinx,
+    what: str,
+    name: str,
+    documented: Any,
+    options: Any,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str, None] | None:
+    """An enumeration is documented by its members, not by how Python makes one."""
+    return ("", None) if isinstance(documented, EnumType) else None
+
+
 class Computed(nodes.General, nodes.Element):
     """Stands where a table goes that is known only when all notebooks have been run."""
 
@@ -116,6 +141,8 @@ class FillIn(SphinxPostTransform):
         """How long the chapters take to read and to run."""
         rows = []
         for name, data in ran.items():
+            if not CHAPTER.match(Path(name).name):
+                continue
             words = count_words(Path(self.env.doc2path(name)))
             rows.append(
                 [
@@ -189,7 +216,9 @@ def table(head: list[str], rows: list[list[str | nodes.Node]]) -> nodes.table:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect what is above: fewer buttons, smaller pages, and two tables that the build fills in."""
+    """Connect what is above: fewer buttons, smaller pages, readable docstrings, and tables filled in."""
+    app.connect("autodoc-process-docstring", with_whole_sentences, priority=400)  # before Napoleon
+    app.connect("autodoc-process-signature", without_machinery)
     app.connect("config-inited", without_launch_buttons)
     app.connect("doctree-resolved", with_sizes)
     app.connect("html-page-context", without_widget_state, priority=900)

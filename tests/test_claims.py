@@ -1,0 +1,84 @@
+"""The ledger of the recorded runs, against scikit-learn and SciPy on the predictions themselves."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, recall_score
+
+from eifn import paper
+from eifn.claims import accuracies, differences, recalls, to_markdown
+from eifn.report import find_runs, report
+
+RESULTS = Path(__file__).parents[1] / "results"
+VARIANTS = {"EFN": "efn", "EIFN*": "eifn-star", "EIFN": "eifn"}
+PAPER = {1: paper.CK_PLUS, 2: paper.OULU_CASIA, 3: paper.CK_PLUS, 4: paper.OULU_CASIA}
+TWINS = {1: "synth-ck", 2: "synth-oulu", 3: "synth-ck", 4: "synth-oulu"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    return report(find_runs(RESULTS / "laptop"))
+
+
+def answered(run):
+    """Truth and answer of each sequence, from the files alone."""
+    files = sorted((RESULTS / run).glob("fold-*/predictions.csv"))
+    assert len(files) == 10
+    frames = pd.concat(map(pd.read_csv, files))
+    sequences = frames.groupby(["subject", "sequence", "truth"]).mean().filter(like="p_")
+    return sequences.index.get_level_values("truth"), sequences.idxmax(axis=1).str.removeprefix("p_")
+
+
+def test_accuracies(outcome):
+    found = accuracies(outcome)
+    assert set(found["table"]) == {1, 2}
+    assert set(found["number"]) == set(VARIANTS)
+    for row in found.itertuples():
+        assert row.run.startswith(f"laptop/{TWINS[row.table]}/{VARIANTS[row.number]}/seed-")
+        assert row.printed == PAPER[row.table].accuracy(row.number)
+        truth, answer = answered(row.run)
+        assert row.n == len(truth) == sum(PAPER[row.table].sequences.values())
+        assert row.ours == pytest.approx(100 * accuracy_score(truth, answer))
+        interval = binomtest(round(row.ours * row.n / 100), row.n).proportion_ci(method="wilson")
+        assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
+
+
+def test_differences_are_those_of_the_accuracies(outcome):
+    found = differences(outcome)
+    assert len(found) == 6
+    ours = accuracies(outcome).groupby(["table", "number"])[["ours", "printed"]].mean()
+    for row in found.itertuples():
+        first, second = row.number.split(" − ")
+        expected = ours.loc[row.table, first] - ours.loc[row.table, second]
+        assert (row.ours, row.printed) == pytest.approx((expected["ours"], expected["printed"]))
+        assert row.low < row.ours < row.high
+
+
+def test_recalls(outcome):
+    found = recalls(outcome)
+    for (table, run), rows in found.groupby(["table", "run"]):
+        assert rows["number"].tolist() == list(PAPER[table].expressions)
+        assert rows["n"].tolist() == list(PAPER[table].sequences.values())
+        assert rows["printed"].tolist() == [row[i] for i, row in enumerate(PAPER[table].confusion)]
+        truth, answer = answered(run)
+        expected = recall_score(truth, answer, labels=rows["number"].tolist(), average=None)
+        assert (rows["ours"] / 100).tolist() == pytest.approx(expected.tolist())
+        for row in rows.itertuples():
+            interval = binomtest(round(row.ours * row.n / 100), row.n).proportion_ci(method="wilson")
+            assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
+    assert set(found["table"]) == {3, 4}
+
+
+def test_as_markdown():
+    row = {"table": 1, "number": "EIFN* − EFN", "printed": 0.71, "ours": -12.23, "low": -17.0, "high": 0.26}
+    text = to_markdown(pd.DataFrame([{**row, "n": 327, "run": "a/b"}]), chapter="[C](c.ipynb)", signed=True)
+    last = text.splitlines()[-1]
+    assert (
+        last.replace("\N{NO-BREAK SPACE}", " ")
+        == r"| 1 | EIFN\* − EFN | +0.71 | -12.2 | -17.0 to +0.3 | 327 | a/b | [C](c.ipynb) |"
+    )
+    assert {line.count("|") for line in text.splitlines()} == {9}
