@@ -346,6 +346,38 @@ def singular_values(
     axes.legend()
 
 
+def along_dial(
+    axes: Axes,
+    dial: ArrayLike,
+    estimates: Mapping[str, Sequence[tuple[float, tuple[float, float]]]],
+    *,
+    colors: Sequence[str],
+) -> None:
+    """Fractions of 1 with their intervals at each position of a dial, in percent, one line a name.
+
+    Args:
+        axes: where to draw.
+        dial: (positions,).
+        estimates: name -> at each position, an estimate and its interval; at most four names.
+        colors: one for each name.
+
+    Raises:
+        ValueError: more names than colours, or than there are line styles, or not one estimate a position.
+    """
+    dial = np.asarray(dial, np.float64)
+    apart = 0.012 * np.ptp(dial)  # so that bars do not hide one another
+    lines = zip(estimates.items(), colors, LINES[: len(estimates)], strict=True)
+    for number, ((name, found), color, line) in enumerate(lines):
+        if len(found) != len(dial):
+            raise ValueError(f"{name}: {len(dial)} positions, and {len(found)} estimates")
+        middle = 100 * np.array([estimate for estimate, _ in found])
+        low, high = 100 * np.array([interval for _, interval in found]).T
+        place = dial + apart * (2 * number - len(estimates) + 1)
+        reach = [middle - low, high - middle]
+        axes.errorbar(place, middle, reach, fmt=line, color=color, capsize=3, label=name)
+    axes.set_xticks(dial, [f"{position:g}" for position in dial])
+
+
 def two_probes(
     axes: Axes, accuracies: Mapping[str, Mapping[str, tuple[float, float]]], *, chance: tuple[float, float]
 ) -> None:

@@ -11,7 +11,7 @@ Predictions are a table with one row for each test frame::
 Everything is derived from that table, so a recorded run keeps predictions and never just a number. It counts
 frames, or sequences: a sequence is given the expression with the highest mean probability over its frames.
 
-Book: chapter 9, *Confusion matrices*.
+Book: chapter 9, *Confusion matrices*, and chapter 8, *The ablations*.
 """
 
 from __future__ import annotations
@@ -90,6 +90,18 @@ class Comparison:
     """`exact_p`: the chance of a difference this large if the two were alike."""
     detectable: float
     """`detectable_difference` of so many sequences with the discordance seen here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """How the difference of two variants changes along a dial. Differences are fractions of 1."""
+
+    comparisons: tuple[Comparison, ...]
+    """First less second, at each position of the dial."""
+    slope: float
+    """Of the straight line of least squares through the differences: change for one unit of the dial."""
+    interval: tuple[float, float]
+    """95 % interval of `slope` for other people, see `trend`."""
 
 
 def tabulate(
@@ -240,6 +252,45 @@ def compare(first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame]) -> Co
         only_second=tuple((gains < 0).sum(axis=1).tolist()),
         p=exact_p(gains.sum().to_numpy()),
         detectable=detectable_difference(gains.shape[1], float((gains != 0).mean(axis=None))),
+    )
+
+
+def trend(dial: Sequence[float], first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame]) -> Trend:
+    """Does the difference of two variants grow or shrink along a dial that the same people were drawn at?
+
+    The slope of a straight line of least squares, d the positions and g their differences, is
+
+        slope = Σ (d - mean(d)) g / Σ (d - mean(d))²,
+
+    a weighted sum of the differences, so it is also the mean over sequences of the same weighted sum of their
+    gains (1 where the first alone is right, -1 where the second is). The interval is by the bootstrap over
+    subjects, as in `average`: a person comes with all sequences at all positions. It speaks of other people;
+    each position was trained once, and what another seed would give there is not in it.
+
+    Args:
+        dial: the positions, at least two different ones.
+        first: predictions of one variant, one table a position.
+        second: predictions of the other, in the same order.
+
+    Raises:
+        ResultsError: predictions that are malformed or for different sequences, or fewer than two subjects.
+        ValueError: not as many tables as positions, or all positions alike.
+    """
+    if not len(dial) == len(first) == len(second):
+        raise ValueError(
+            f"a table of each variant is needed for each position, got {len(first)} and {len(second)} "
+            f"for {len(dial)}"
+        )
+    weights = np.asarray(dial, np.float64) - np.mean(dial)
+    if not weights.any():
+        raise ValueError(f"at least two different positions are needed, got {list(dial)}")
+    right = _right([*first, *second], "sequence")
+    gains = right.iloc[: len(first)] - right.iloc[len(first) :].to_numpy()  # (positions, sequences)
+    slopes = gains.mul(weights / (weights @ weights), axis=0).sum()  # of each sequence
+    return Trend(
+        comparisons=tuple(compare([one], [other]) for one, other in zip(first, second, strict=True)),
+        slope=float(slopes.mean()),
+        interval=_interval_over_subjects(slopes),
     )
 
 

@@ -232,6 +232,20 @@ def test_concentration_of_known_vectors(axes):
     np.testing.assert_allclose(second.get_xdata()[second.get_markevery()], [1, 10, 100])
 
 
+def test_estimates_along_a_dial_with_their_intervals(axes):
+    found = {"EFN": [(0.8, (0.7, 0.85)), (0.6, (0.5, 0.7))], "EIFN": [(0.5, (0.4, 0.6))] * 2}
+    plots.along_dial(axes, [0, 1], found, colors=[plots.GREY, plots.FUSION])
+    first, second = axes.containers
+    np.testing.assert_allclose(first.lines[0].get_ydata(), [80, 60])
+    segments = np.array(first.lines[2][0].get_segments())  # (positions, ends, xy)
+    np.testing.assert_allclose(segments[..., 1], [[70, 85], [50, 70]])
+    assert first.lines[0].get_linestyle() != second.lines[0].get_linestyle()
+    assert (first.lines[0].get_xdata() < second.lines[0].get_xdata()).all()  # side by side
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1"]
+    with pytest.raises(ValueError, match="EIFN: 3 positions, and 2 estimates"):
+        plots.along_dial(axes, [0, 1, 2], {"EIFN": found["EIFN"]}, colors=[plots.GREY])
+
+
 def test_probes_are_drawn_where_they_read_and_named(axes):
     plots.two_probes(
         axes,

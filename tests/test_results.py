@@ -3,7 +3,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, linregress, norm
 from sklearn import metrics
 
 from eifn.results import (
@@ -19,6 +19,7 @@ from eifn.results import (
     read_predictions,
     summarize,
     tabulate,
+    trend,
     wilson_interval,
     write_predictions,
 )
@@ -249,6 +250,38 @@ def test_what_is_not_the_same_test_is_not_compared():
         compare([answered([[1, 0]])], [answered([[1, 1]])])
     with pytest.raises(ValueError, match="got 2 and 1"):
         compare([first, first], [first])
+
+
+def test_a_trend_is_the_least_squares_line_and_draws_people():
+    """The slope against SciPy's; its interval against all 5^5 ways to draw 5 people."""
+    rng = np.random.default_rng(3)
+    dial, sizes = [0, 0.25, 1, 0.5], [1, 6, 2, 4, 3]
+    # The first is right the more often the higher the dial; people are more alike than sequences.
+    first = [[rng.random(n) < 0.2 + 0.7 * d * (i % 2) for i, n in enumerate(sizes)] for d in dial]
+    second = [[rng.random(n) < 0.4 for n in sizes] for _ in dial]
+    found = trend(dial, [answered(right) for right in first], [answered(right) for right in second])
+    gains = np.array(
+        [
+            [int(sum(a)) - int(sum(b)) for a, b in zip(one, other, strict=True)]
+            for one, other in zip(first, second, strict=True)
+        ]
+    )  # (positions, people)
+    assert [c.difference for c in found.comparisons] == pytest.approx(gains.sum(1) / 16)
+    assert found.slope == pytest.approx(linregress(dial, gains.sum(1) / 16).slope)
+    draws = np.array(list(product(range(5), repeat=5)))
+    differences = gains[:, draws].sum(2) / np.array(sizes)[draws].sum(1)  # (positions, draws)
+    slopes = np.polyfit(dial, differences, 1)[0]
+    np.testing.assert_allclose(found.interval, np.quantile(slopes, [0.025, 0.975]), atol=0.03)
+
+
+def test_a_trend_that_cannot_be():
+    table = answered([[1, 0], [0]])
+    with pytest.raises(ValueError, match="got 2 and 1 for 2"):
+        trend([0, 1], [table, table], [table])
+    with pytest.raises(ValueError, match="two different positions"):
+        trend([1, 1], [table, table], [table, table])
+    with pytest.raises(ResultsError, match="not the same test data"):
+        trend([0, 1], [table, answered([[1], [0]])], [table, table])
 
 
 def test_holm_is_the_closed_test():
