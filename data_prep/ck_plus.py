@@ -7,6 +7,8 @@ Lucey et al. (2010). Three of its archives are needed, in the folders that they 
     Landmarks/S005/001/S005_001_00000011_landmarks.txt     68 points
 
 A sequence goes from a neutral face to the peak of an expression; its last three frames are the database.
+
+Book: chapter 11, *Real faces, your faces*.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ one expression be aligned by hand and the other by machine.
 The smiles were posed. They are called `happiness` here, as the equally posed smiles of CK+ are, so that the
 word means the same kind of picture in every database. Each photograph is a sequence of its own, and so its
 last frame: position 0.
+
+Book: chapter 11, *Real faces, your faces*.
 """
 
 from __future__ import annotations

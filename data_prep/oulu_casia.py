@@ -8,6 +8,8 @@ Zhao et al. (2011). Two cameras recorded it at once (VL: visible light, NI: near
 Either archive does; where both are, the original images are used. There are no landmarks: the eyes are
 found. A sequence goes from a neutral face to the peak of an expression; its last three frames are the
 database. Frames were numbered anew between releases, so only their order counts.
+
+Book: chapter 11, *Real faces, your faces*.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Mean faces of prepared databases, side by side and over one another: do eyes and mouth come together?"""
+"""Mean faces of prepared databases, side by side and over one another: do eyes and mouth come together?
+
+Book: chapter 11, *Real faces, your faces*.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Each photograph is read, its eyes are found where the source does not give them, and its face is cut out, on
 all cores. What is done is kept in a hidden folder `.NAME.partial` beside the database until that is complete,
 so that a run that was interrupted or killed goes on where it was.
+
+Book: chapter 11, *Real faces, your faces*.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ checksums, and by which command, at which commit, when, where, how long and with
 piece appears whole or not at all, so a rerun after a kill does what is missing, and goes on with a piece that
 was begun from a checkpoint after its last epoch. Stage one does not depend on the database of interest: runs
 that start alike share it.
+
+Book: chapter 12, *Bigger machines*.
 """
 
 from __future__ import annotations
