@@ -8,9 +8,10 @@ What a close reading of the tables shows:
 
 - The rows of Tables 3 and 4 sum to 100, so rows are the truth and columns the answer.
 - Table 3 times the class sizes of CK+ gives whole sequences: 314 of 327, which is the 96.02 % of Table 1.
-  One sequence is 0.31 points.
-- Table 4 needs frames: 82.08 % is 197 of 240 frames, and no number of 80 sequences. The diagonal is 1227 of
-  1440 frames, which is the 85.21 % of Table 2.
+  One sequence is 0.31 points. Whole sequences are whole frames too, so this does not prove that sequences
+  were counted.
+- Table 4 fits frames only: 82.08 % is 197 of 240 frames, and no number of 80 sequences. The diagonal is 1227
+  of 1440 frames, which is the 85.21 % of Table 2.
 - EIFN* on CK+, 95.01 %, is 932 of 981 frames and no number of 327 sequences. EFN, 94.30 %, is neither, so
   perhaps a mean of ten unequal folds, or a misprint. Table 1 may not measure its three variants in one way.
 - In the row of sadness in Table 3, 24 of 28 is printed as 85.72 where rounding gives 85.71; as printed, the
@@ -103,7 +104,8 @@ class Evaluation:
     confusion: tuple[tuple[float, ...], ...]
     """Table 3 or 4: percent, rows are the truth."""
     counted_in: Literal["sequences", "frames"]
-    """The unit in which every cell of `confusion` is a whole number."""
+    """The larger unit in which every cell of `confusion` is a whole number; three frames make a sequence, so
+    what is whole in sequences is whole in frames too."""
 
     @property
     def expressions(self) -> tuple[str, ...]:
@@ -511,7 +513,7 @@ UNSAID = (
     Unsaid(
         topic="frame or sequence",
         question="Is accuracy counted over frames or over sequences?",
-        chosen="both are reported; Table 3 gives whole sequences, Table 4 needs frames",
+        chosen="both are reported; Table 3 fits sequences, and so frames too, Table 4 fits frames only",
         alternatives=("frames only", "sequences only, by their mean probabilities or by a vote"),
         where="eifn.results",
     ),
