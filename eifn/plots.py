@@ -176,7 +176,7 @@ def intervals(
     Args:
         axes: where to draw.
         accuracies: name -> an accuracy and the ends of its interval, fractions of 1.
-        highlight: the name that is set off by colour and marker, with its interval as a band behind the others.
+        highlight: the name set off by colour and marker; its interval is a band behind the others.
         title: above.
 
     Raises:
