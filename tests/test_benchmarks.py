@@ -341,7 +341,7 @@ def test_every_setting_makes_its_choice_and_takes_it_back():
         images = torch.arange(2 * 3 * 8 * 8).float().view(2, 3, 8, 8)
         return {
             "epsilon 1e-5 under the root": fuse(
-                1e-3 * torch.ones(1, 2, 1, 1), torch.tensor([[[[1.0]], [[0.0]]]])
+                1e-3 * torch.ones(1, 2, 1, 1), torch.tensor([[[[1.0]], [[2.0]]]])
             ),
             "center loss summed over the batch": CenterLoss(3, 4)(embedding, labels),
             "expression classifier by PyTorch's default": weight.std(),
