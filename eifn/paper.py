@@ -279,6 +279,8 @@ UNSAID = (
             "normal with standard deviation 0.01, as was usual in Caffe",
         ),
         where="eifn.network:EIFN",
+        effect="on synthetic faces, one fold, 30 epochs without stage one: 16 of 35 sequences right instead of 26 with "
+        "PyTorch's default, and 35 % instead of 99 % of the training images; 12 sequences lost, 2 gained",
     ),
     Unsaid(
         topic="start of the expression extractor",
@@ -300,6 +302,7 @@ UNSAID = (
         chosen="none: the gradient is set to 0 where the value is 0",
         alternatives=("1e-5 under the root, which ends scale invariance", "1e-12"),
         where="eifn.fusion:signed_sqrt",
+        effect="on synthetic faces, one fold: 27 of 35 sequences right with 1e-5, 26 without, 24 with another seed",
     ),
     # The losses.
     Unsaid(
@@ -312,6 +315,7 @@ UNSAID = (
             "mean over the dimensions too",
         ),
         where="eifn.center_loss:CenterLoss.forward",
+        effect="on synthetic faces, one fold: 27 of 35 sequences right with the sum, 26 with the mean, 24 with another seed",
     ),
     Unsaid(
         topic="update of the centers",
@@ -502,6 +506,8 @@ UNSAID = (
         chosen="as it is: one view",
         alternatives=("the mean of the probabilities of its views",),
         where="eifn.training:Trainer.predict",
+        effect="on synthetic faces, 35 sequences of unseen people: EIFN 26 right in one view and 27 in the mean of 14, "
+        "EIFN* 27 and 26, EFN 28 and 28",
     ),
     Unsaid(
         topic="folds",
@@ -516,6 +522,7 @@ UNSAID = (
         chosen="both are reported; Table 3 fits sequences, and so frames too, Table 4 fits frames only",
         alternatives=("frames only", "sequences only, by their mean probabilities or by a vote"),
         where="eifn.results",
+        effect="on synthetic faces, six recorded runs: accuracies differ by at most 0.41 points",
     ),
     Unsaid(
         topic="average of the 10 runs",
@@ -523,6 +530,7 @@ UNSAID = (
         chosen="both are reported; Tables 3 and 4 give EIFN's accuracy when pooled",
         alternatives=("the mean only", "ten repetitions of the whole cross-validation"),
         where="eifn.results",
+        effect="on synthetic faces, six recorded runs: accuracies differ by at most 0.15 points",
     ),
 )
 """The register of what the paper leaves unsaid."""
