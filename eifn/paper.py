@@ -279,8 +279,8 @@ UNSAID = (
             "normal with standard deviation 0.01, as was usual in Caffe",
         ),
         where="eifn.network:EIFN",
-        effect="on synthetic faces, one fold without stage one: with PyTorch's default 16 of 35 sequences right "
-        "instead of 26, and 35 % of the training images instead of 99 %",
+        effect="on synthetic faces, one fold without stage one: with PyTorch's default 16 of 35 sequences "
+        "right instead of 26, and 35 % of the training images instead of 99 %",
     ),
     Unsaid(
         topic="start of the expression extractor",
@@ -302,8 +302,8 @@ UNSAID = (
         chosen="none: the gradient is set to 0 where the value is 0",
         alternatives=("1e-5 under the root, which ends scale invariance", "1e-12"),
         where="eifn.fusion:signed_sqrt",
-        effect="on synthetic faces, one fold without stage one: 27 of 35 sequences right with 1e-5, 26 without, "
-        "24 without and with another seed",
+        effect="on synthetic faces, one fold without stage one: 27 of 35 sequences right with 1e-5, 26 "
+        "without, 24 without and with another seed",
     ),
     # The losses.
     Unsaid(
@@ -316,8 +316,8 @@ UNSAID = (
             "mean over the dimensions too",
         ),
         where="eifn.center_loss:CenterLoss.forward",
-        effect="on synthetic faces, one fold without stage one: 27 of 35 sequences right with the sum, 26 with "
-        "the mean, 24 with the mean and another seed",
+        effect="on synthetic faces, one fold without stage one: 27 of 35 sequences right with the sum, 26 "
+        "with the mean, 24 with the mean and another seed",
     ),
     Unsaid(
         topic="update of the centers",
@@ -508,8 +508,8 @@ UNSAID = (
         chosen="as it is: one view",
         alternatives=("the mean of the probabilities of its views",),
         where="eifn.training:Trainer.predict",
-        effect="on synthetic faces, 35 sequences of unseen people: EIFN 26 right in one view and 27 in the mean "
-        "of 14, EIFN* 27 and 26, EFN 28 and 28",
+        effect="on synthetic faces, 35 sequences of unseen people: EIFN 26 right in one view and 27 in the "
+        "mean of 14, EIFN* 27 and 26, EFN 28 and 28",
     ),
     Unsaid(
         topic="folds",
