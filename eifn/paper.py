@@ -8,9 +8,10 @@ What a close reading of the tables shows:
 
 - The rows of Tables 3 and 4 sum to 100, so rows are the truth and columns the answer.
 - Table 3 times the class sizes of CK+ gives whole sequences: 314 of 327, which is the 96.02 % of Table 1.
-  One sequence is 0.31 points.
-- Table 4 needs frames: 82.08 % is 197 of 240 frames, and no number of 80 sequences. The diagonal is 1227 of
-  1440 frames, which is the 85.21 % of Table 2.
+  One sequence is 0.31 points. Whole sequences are whole frames too, so this does not prove that sequences
+  were counted.
+- Table 4 fits frames only: 82.08 % is 197 of 240 frames, and no number of 80 sequences. The diagonal is 1227
+  of 1440 frames, which is the 85.21 % of Table 2.
 - EIFN* on CK+, 95.01 %, is 932 of 981 frames and no number of 327 sequences. EFN, 94.30 %, is neither, so
   perhaps a mean of ten unequal folds, or a misprint. Table 1 may not measure its three variants in one way.
 - In the row of sadness in Table 3, 24 of 28 is printed as 85.72 where rounding gives 85.71; as printed, the
@@ -103,7 +104,8 @@ class Evaluation:
     confusion: tuple[tuple[float, ...], ...]
     """Table 3 or 4: percent, rows are the truth."""
     counted_in: Literal["sequences", "frames"]
-    """The unit in which every cell of `confusion` is a whole number."""
+    """The larger unit in which every cell of `confusion` is a whole number; three frames make a sequence, so
+    what is whole in sequences is whole in frames too."""
 
     @property
     def expressions(self) -> tuple[str, ...]:
@@ -277,6 +279,8 @@ UNSAID = (
             "normal with standard deviation 0.01, as was usual in Caffe",
         ),
         where="eifn.network:EIFN",
+        effect="on synthetic faces, one fold without stage one: with PyTorch's default 16 of 35 sequences "
+        "right instead of 26, and 35 % of the training images instead of 99 %",
     ),
     Unsaid(
         topic="start of the expression extractor",
@@ -298,6 +302,8 @@ UNSAID = (
         chosen="none: the gradient is set to 0 where the value is 0",
         alternatives=("1e-5 under the root, which ends scale invariance", "1e-12"),
         where="eifn.fusion:signed_sqrt",
+        effect="on synthetic faces, one fold without stage one: 27 of 35 sequences right with 1e-5, 26 "
+        "without, 24 without and with another seed",
     ),
     # The losses.
     Unsaid(
@@ -310,6 +316,8 @@ UNSAID = (
             "mean over the dimensions too",
         ),
         where="eifn.center_loss:CenterLoss.forward",
+        effect="on synthetic faces, one fold without stage one: 27 of 35 sequences right with the sum, 26 "
+        "with the mean, 24 with the mean and another seed",
     ),
     Unsaid(
         topic="update of the centers",
@@ -500,6 +508,8 @@ UNSAID = (
         chosen="as it is: one view",
         alternatives=("the mean of the probabilities of its views",),
         where="eifn.training:Trainer.predict",
+        effect="on synthetic faces, 35 sequences of unseen people: EIFN 26 right in one view and 27 in the "
+        "mean of 14, EIFN* 27 and 26, EFN 28 and 28",
     ),
     Unsaid(
         topic="folds",
@@ -511,9 +521,10 @@ UNSAID = (
     Unsaid(
         topic="frame or sequence",
         question="Is accuracy counted over frames or over sequences?",
-        chosen="both are reported; Table 3 gives whole sequences, Table 4 needs frames",
+        chosen="both are reported; Table 3 fits sequences, and so frames too, Table 4 fits frames only",
         alternatives=("frames only", "sequences only, by their mean probabilities or by a vote"),
         where="eifn.results",
+        effect="on synthetic faces, six recorded runs: accuracies differ by at most 0.41 points",
     ),
     Unsaid(
         topic="average of the 10 runs",
@@ -521,6 +532,7 @@ UNSAID = (
         chosen="both are reported; Tables 3 and 4 give EIFN's accuracy when pooled",
         alternatives=("the mean only", "ten repetitions of the whole cross-validation"),
         where="eifn.results",
+        effect="on synthetic faces, six recorded runs: accuracies differ by at most 0.15 points",
     ),
 )
 """The register of what the paper leaves unsaid."""

@@ -616,3 +616,32 @@ def splits(axes: Axes, tested: Mapping[str, ArrayLike], people: Sequence[str], s
     axes.set_xticks(list(middles.values()), list(middles))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+
+
+def intervals(
+    axes: Axes,
+    accuracies: Mapping[str, tuple[float, tuple[float, float]]],
+    *,
+    highlight: str,
+    title: str = "",
+) -> None:
+    """Accuracies with their intervals, in percent, one below the other in the order given.
+
+    Args:
+        axes: where to draw.
+        accuracies: name -> an accuracy and the ends of its interval, fractions of 1.
+        highlight: the name set off by colour and marker; its interval is a band behind the others.
+        title: above.
+
+    Raises:
+        KeyError: nothing of the name `highlight`.
+    """
+    axes.axvspan(*(100 * np.array(accuracies[highlight][1])), color=FUSION, alpha=0.18, linewidth=0)
+    for row, (name, (accuracy, ends)) in enumerate(accuracies.items()):
+        color, marker = (FUSION, "D") if name == highlight else (GREY, "o")
+        axes.plot(100 * np.array(ends), [row, row], color=color, linewidth=2)
+        axes.plot(100 * accuracy, row, marker, color=color)
+    axes.set_yticks(range(len(accuracies)), accuracies)
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy, %")
+    axes.set_title(title)

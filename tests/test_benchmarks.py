@@ -13,11 +13,13 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from benchmarks import fusion, measure, protocol, scaling, textbook
+from benchmarks import fusion, measure, protocol, scaling, sensitivity, textbook
+from eifn import training
 from eifn.augment import normalize
 from eifn.center_loss import CenterLoss
 from eifn.crossval import plan
 from eifn.database import read_database
+from eifn.fusion import fuse
 from eifn.network import EIFN, Variant
 from eifn.objective import LossWeights, losses
 from eifn.training import PRESETS, Trainer
@@ -29,6 +31,7 @@ SMALLEST = {
     "fusion": "--channels 2 --batch 2 --rounds 2",
     "protocol": "--images 7 --rounds 1",
     "scaling": "--batch 2 --width 1/64 --identities 3 --images 10 --steps 1 --rounds 1",
+    "sensitivity": "--database NOISE --epochs 1",
     "step": "--preset laptop --steps 1 --rounds 1",
     "textbook": "--images 8 --workers 1 --rounds 1",
 }
@@ -46,8 +49,12 @@ def test_each_benchmark_is_here():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLEST)
-def test_each_benchmark_prints_one_object(name):
-    done = run(name, *SMALLEST[name].split(), "--accelerator", "cpu", "--json")
+def test_each_benchmark_prints_one_object(name, tmp_path):
+    options = SMALLEST[name]
+    if "NOISE" in options:  # two images a person: among 24, one answer to all is sometimes right
+        noise = measure.write_faces(measure.random_faces(2 * 118), tmp_path / "noise")
+        options = options.replace("NOISE", str(noise))
+    done = run(name, *options.split(), "--accelerator", "cpu", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)  # nothing before it, and nothing after
     assert math.isfinite(result["ratio"])
@@ -99,6 +106,8 @@ def test_a_table_and_an_object_say_the_same(capsys):
         ("scaling", "--width 1/3", "1/3 does not make 64 x width a whole number"),
         ("scaling", "--width 1/0", "1/0 does not make 64 x width a whole number"),
         ("scaling", "--images 9", "9 do not make 10 folds"),
+        ("sensitivity", "--database nowhere", "nowhere"),
+        ("sensitivity", "--folds 11", "invalid choice: 11"),
         ("step", "--preset tablet", "invalid choice: 'tablet'"),
         ("textbook", "--workers -1", "-1 is not at least 1"),
         pytest.param(
@@ -319,6 +328,38 @@ def test_the_estimate_is_set_against_recorded_runs(ablation):
     (line,) = protocol.check(others, recipe, pieces, seconds)
     assert line.startswith("no recorded run")
     assert protocol.check({}, recipe, pieces, seconds) == []
+
+
+def test_every_setting_makes_its_choice_and_takes_it_back():
+    """What each context changes, told by what the package computes inside and after it."""
+    embedding, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+
+    def facts():
+        torch.manual_seed(0)
+        weight = EIFN(3, 7, width=1 / 8).expression_classifier.weight
+        view = torch.full((2,), 8)
+        images = torch.arange(2 * 3 * 8 * 8).float().view(2, 3, 8, 8)
+        return {
+            "epsilon 1e-5 under the root": fuse(
+                1e-3 * torch.ones(1, 2, 1, 1), torch.tensor([[[[1.0]], [[2.0]]]])
+            ),
+            "center loss summed over the batch": CenterLoss(3, 4)(embedding, labels),
+            "expression classifier by PyTorch's default": weight.std(),
+            "no augmentation": training.augment(images, view),
+        }
+
+    before = facts()
+    for name, setting in sensitivity.SETTINGS.items():
+        with setting():
+            inside = facts()
+        after = facts()
+        for fact, value in before.items():
+            assert torch.equal(after[fact], value)
+            assert torch.equal(inside[fact], value) == (fact != name), (name, fact)
+    with sensitivity.center_loss_summed():
+        torch.testing.assert_close(CenterLoss(3, 4)(embedding, labels), embedding.square().sum() / 2)
+    with sensitivity.classifier_by_default():
+        assert facts()["expression classifier by PyTorch's default"] < 1 / 64  # within 1 / sqrt(64 * 64)
 
 
 @pytest.mark.parametrize(("most", "numbers"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])

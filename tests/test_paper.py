@@ -159,6 +159,7 @@ def test_the_register_is_complete_and_every_topic_its_own():
         assert entry.alternatives, entry.topic
         assert all(entry.alternatives), entry.topic
         assert entry.chosen not in entry.alternatives, entry.topic
+        assert entry.effect is None or "synthetic" in entry.effect, entry.topic  # measured on nothing else
 
 
 @pytest.mark.parametrize("where", sorted({entry.where for entry in paper.UNSAID}))

@@ -266,6 +266,22 @@ def test_probes_are_drawn_where_they_read_and_named(axes):
     assert list(up.get_ydata()) == [25, 25]
 
 
+def test_intervals_in_percent_from_the_top(axes):
+    plots.intervals(axes, {"A": (0.5, (0.4, 0.6)), "B": (0.9, (0.8, 0.95))}, highlight="B", title="two")
+    a_line, a_point, b_line, b_point = axes.lines
+    np.testing.assert_allclose(a_line.get_xydata(), [[40, 0], [60, 0]])
+    np.testing.assert_allclose(b_line.get_xydata(), [[80, 1], [95, 1]])
+    np.testing.assert_allclose(b_point.get_xydata(), [[90, 1]])
+    assert a_point.get_color() != b_point.get_color()
+    assert a_point.get_marker() != b_point.get_marker()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["A", "B"]
+    assert axes.yaxis_inverted()
+    (band,) = axes.patches
+    np.testing.assert_allclose([band.get_x(), band.get_x() + band.get_width()], [80, 95])
+    with pytest.raises(KeyError):
+        plots.intervals(axes, {"A": (0.5, (0.4, 0.6))}, highlight="B")
+
+
 def test_a_region_is_veiled_where_it_lies(axes):
     shares = np.zeros((8, 8))
     shares[1, 6], shares[7, 0] = 1, -0.5
