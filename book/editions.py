@@ -163,7 +163,7 @@ def as_slides(notebook: NotebookNode) -> NotebookNode:
         room = len(shown) == 1 and shown[0].startswith("#")
         if spoken:
             notes = "\n\n".join(spoken)
-            shown.append(f"````{{revealjs-notes}}\n{notes}\n````")
+            shown.append(f"````{{revealjs-notes}}\n\n{notes}\n````")
         if shown:
             cells.append(text_cell("\n\n".join(shown)))
     notebook.cells = cells
@@ -189,6 +189,7 @@ def slide_settings() -> dict[str, object]:
             ["revealjs", "image/png", 10],
             ["revealjs", "text/plain", 20],
         ],
+        "numfig": True,
         "nb_execution_mode": "off",
         "nb_ipywidgets_js": {},
         "nb_merge_streams": True,
@@ -220,6 +221,7 @@ def write_slides(folder: Path) -> None:
         contents = "\n".join(["# Slides", "", "```{toctree}", *names, "```"])
         Path(source, "index.md").write_text(contents, "utf-8")
         shutil.copy(BOOK / "references.bib", source)
+        shutil.copytree(BOOK / "_static", source / "_static")
         app = Sphinx(
             source,
             None,

@@ -57,7 +57,7 @@ def test_slides_show_what_is_seen_and_note_what_is_said():
     ]
     slides = editions.as_slides(new_notebook(cells=cells))
     first, gap, code = (cell.source for cell in slides.cells)
-    assert first == "# Title\n\n$$a = b$$\n\n````{revealjs-notes}\nProse.\n````"
+    assert first == "# Title\n\n$$a = b$$\n\n````{revealjs-notes}\n\nProse.\n````"
     assert gap == "```{revealjs-break}\n```"
     assert code == "x"
 
