@@ -76,7 +76,9 @@ slides: | environment
 	@echo 'The slides: file://$(CURDIR)/_build/slides/index.html'
 
 dist: book
+	@rm -rf build # or what is no longer in the package would still be in the wheel
 	"$(BIN)/python" -m pip wheel --quiet --no-deps --wheel-dir _build/dist .
+	@rm -rf build
 	"$(BIN)/python" -c 'import shutil; shutil.make_archive("_build/dist/eifn-book", "zip", "_build", "html")'
 	@ls -l _build/dist
 

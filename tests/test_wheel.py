@@ -1,5 +1,6 @@
 """The wheel, installed away from the checkout: it has all that it needs."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -30,9 +31,17 @@ print(len([load_model(path) for path in TRAINED.values()]), eifn.__version__)
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
+    folder, tree = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("tree")
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    ):  # a copy, since building leaves its own folder behind
+        shutil.copy(ROOT / name, tree)
+    for name in ("eifn", "data_prep"):
+        shutil.copytree(ROOT / name, tree / name)
     built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, tree],
         capture_output=True,
         text=True,
     )

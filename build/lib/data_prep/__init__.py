@@ -1,1 +1,0 @@
-"""Any source of faces, in the one format that `eifn` reads (see `eifn.database`)."""

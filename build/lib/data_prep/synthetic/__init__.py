@@ -1,1 +1,0 @@
-"""Faces that are drawn: anatomy (identity), action units (expression), renderer, the two twin databases."""
