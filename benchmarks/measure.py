@@ -26,6 +26,9 @@ from eifn.database import COLUMNS, SIZE, FaceDatabase, write_database
 from eifn.network import EIFN, Variant
 from eifn.training import Checkpoint, Epoch, Preset, Trainer, loss_weights
 
+# Taken at the start: a benchmark adds its own threads to it.
+LOAD_BEFORE = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown"
+
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler tells stderr that there is no GPU
 
 
@@ -252,7 +255,7 @@ def print_result(
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """The device, what it is driven by, and how busy the machine is otherwise."""
+    """The device, what it is driven by, and how busy the machine was before."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "cores": os.cpu_count(),
@@ -261,7 +264,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown",
+        "load before": LOAD_BEFORE,
     }
 
 

@@ -5,8 +5,9 @@
 EIFN is trained as the second stage of preset `laptop` is, from the weights that come with the package and
 without a first stage, which is cheaper: once as this package does it, once with each alternative below, and
 once more with another seed. That last one is the yardstick: a choice that moves no more answers than another
-seed does has shown no effect. Trainings of one fold differ in nothing else. Of each the right answers to the
-test sequences are counted, and those gained and lost against the first.
+seed does has shown no effect. Trainings of one fold differ in nothing else; compare none across numbers of
+threads, which round sums in different orders. Of each the right answers to the test sequences are counted,
+and those gained and lost against the first.
 
 The ratio is right sequences to those of the first, for the alternative that departs most. With the first fold
 alone, the default, this takes five minutes on an idle core. Ctrl-C ends it after the folds that are finished.
@@ -141,6 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
         {
             "setting": name,
             "right": int(right[name].sum()),
+            "right by fold": [int(fold[name].right.sum()) for fold in finished],
             "sequences": len(right[name]),
             "gained": int((right[name] & ~right[OURS]).sum()),
             "lost": int((right[OURS] & ~right[name]).sum()),

@@ -103,17 +103,17 @@ def recalls(outcome: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def to_markdown(claims: pd.DataFrame, *, chapter: str, signed: bool = False) -> str:
+def to_markdown(claims: pd.DataFrame, *, computed_in: str, signed: bool = False) -> str:
     """A table of claims as Markdown.
 
     Args:
         claims: what one of the functions above returned.
-        chapter: where the book discusses them, as Markdown.
+        computed_in: chapter and cell of the book that compute them too, as Markdown.
         signed: whether a plus is written before what is above 0.
     """
     plus = "+" if signed else ""
     lines = [
-        "| Table | number | the paper | recorded run | 95 % interval | n | run | chapter |",
+        "| Table | number | the paper | recorded run | 95 % interval | n | run | computed in |",
         "|:-:|:--|--:|--:|:-:|--:|:--|:--|",
     ]
     for row in claims.itertuples():
@@ -125,7 +125,7 @@ def to_markdown(claims: pd.DataFrame, *, chapter: str, signed: bool = False) -> 
             f"{row.low:{plus}.1f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{row.high:{plus}.1f}",
             row.n,
             row.run,
-            chapter,
+            computed_in,
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

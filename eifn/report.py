@@ -122,7 +122,7 @@ def read_run(folder: Path) -> RecordedRun:
 
     Raises:
         RunError: a fold is damaged.
-        ResultsError: impossible predictions, or folds that were made with different settings.
+        ResultsError: no finished fold, impossible predictions, or folds that were made with different settings.
     """
     settings, made, tables, histories = [], [], [], []
     for fold in sorted(file.parent for file in folder.glob("fold-*/provenance.json")):
@@ -136,6 +136,11 @@ def read_run(folder: Path) -> RecordedRun:
         made.append(read_provenance(fold)["made"])
         tables.append(predictions)
         histories.append(pd.read_csv(fold / "history.csv"))
+    if not settings:
+        raise ResultsError(
+            f"{folder}: no finished fold of a run is there; a run is a folder such as "
+            "results/laptop/synth-ck/eifn/seed-0, which `eifn crossval` fills"
+        )
     return RecordedRun(
         folder=folder,
         settings=settings[0],

@@ -495,6 +495,6 @@ def _check_finite(means: Tensor, epoch: int, weights: LossWeights) -> None:
     first = next((t for t in terms if not means[step, Losses._fields.index(t)].isfinite()), "total")
     raise Divergence(
         f"epoch {epoch}, step {step + 1}: the {first} loss is {means[step, Losses._fields.index(first)]:g}; "
-        "the learning rate 0.01 is near the edge for an extractor that starts from scratch: "
+        "steps were too long, as happens at the rate of 0.01 without clipping or trained weights: "
         "try another --seed, start from trained --weights, or use 32-true precision"
     )

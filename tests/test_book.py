@@ -19,6 +19,14 @@ pytestmark = [
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
+# The tables of a widget that run over the edge of its card, with how many pixels.
+BEYOND_ITS_CARD = """tables => tables.flatMap(table => {
+    const card = table.closest(".eifn-widget");
+    const edge = card.getBoundingClientRect().right - parseFloat(getComputedStyle(card).paddingRight);
+    const beyond = table.getBoundingClientRect().right - edge;
+    return beyond > 1 ? [`${card.ariaLabel}: ${table.className} ${beyond}`] : [];
+})"""
+
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *what):
@@ -76,6 +84,7 @@ def test_a_page_hinders_nobody_and_asks_for_nothing(visit, server, file, theme, 
     page = visit(f"{server}/book/{file.name}", theme=theme, width=width, home=server)
     page.eval_on_selector_all("details", "all => all.forEach(one => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.eval_on_selector_all(".eifn-widget table", BEYOND_ITS_CARD) == []
     found = axe.run(page, options={"runOnly": RULES, "preload": False}).response["violations"]
     assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
 

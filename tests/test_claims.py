@@ -75,7 +75,9 @@ def test_recalls(outcome):
 
 def test_as_markdown():
     row = {"table": 1, "number": "EIFN* − EFN", "printed": 0.71, "ours": -12.23, "low": -17.0, "high": 0.26}
-    text = to_markdown(pd.DataFrame([{**row, "n": 327, "run": "a/b"}]), chapter="[C](c.ipynb)", signed=True)
+    text = to_markdown(
+        pd.DataFrame([{**row, "n": 327, "run": "a/b"}]), computed_in="[C](c.ipynb)", signed=True
+    )
     last = text.splitlines()[-1]
     assert (
         last.replace("\N{NO-BREAK SPACE}", " ")

@@ -363,3 +363,8 @@ def test_where_there_is_nothing(tmp_path):
         find_runs(tmp_path / "nowhere")
     with pytest.raises(ResultsError, match="no finished folds in it"):
         find_runs(tmp_path)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(ResultsError, match=r"seed-0: no finished fold.*eifn crossval"):
+        read_run(tmp_path / "seed-0")
