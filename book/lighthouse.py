@@ -11,8 +11,7 @@ they seem depends on what else the machine does. Writes
 
 from __future__ import annotations
 
-import functools
-import http.server
+import asyncio
 import json
 import os
 import shutil
@@ -23,6 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, StaticFileHandler
 
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / "_build" / "html"
@@ -36,21 +38,27 @@ def installed() -> str | None:
     )
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder without telling each time."""
-
-    def log_message(self, *what: object) -> None:
-        """Nothing."""
-
-
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """A server of this folder on this machine; yields its address."""
-    handler = functools.partial(Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    """A server of this folder on this machine; yields its address.
+
+    It compresses what it sends, as hosts of pages do.
+    """
+    files = [(r"/(.*)", StaticFileHandler, {"path": str(folder)})]
+    sockets = bind_sockets(0, "127.0.0.1")
+    loop = asyncio.new_event_loop()
+
+    async def listen() -> None:
+        HTTPServer(Application(files, compress_response=True)).add_sockets(
+            sockets
+        )
+
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(listen(), loop).result()
+    yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
 
 
 def scores(address: str) -> dict[str, int]:

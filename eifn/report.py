@@ -122,7 +122,7 @@ def read_run(folder: Path) -> RecordedRun:
 
     Raises:
         RunError: a fold is damaged.
-        ResultsError: no finished fold, impossible predictions, or folds that were made with different settings.
+        ResultsError: no finished fold, impossible predictions, or folds made with different settings.
     """
     settings, made, tables, histories = [], [], [], []
     for fold in sorted(file.parent for file in folder.glob("fold-*/provenance.json")):

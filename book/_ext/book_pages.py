@@ -26,6 +26,9 @@ WORDS_A_MINUTE = 120
 CHAPTER = re.compile(r"\d\d_")
 """How the file of a chapter is named; the appendix has notebooks, too."""
 
+WAITED_FOR = re.compile(r"<script (?=[^>]*\bsrc=)(?![^>]*(\bdefer\b|documentation_options))")
+"""The start of the tag of a script for which a browser stops."""
+
 SHOWN = (
     "torch",
     "torchvision",
@@ -82,6 +85,20 @@ def tidy(
             '<div role="list" class="cit', '<div class="cit'
         )
         context["body"] = body
+
+
+def with_deferred_scripts(app: Sphinx, exception: Exception | None) -> None:
+    """Let no script keep a reader waiting for the text: Sphinx's are to run once it is there, in their order.
+
+    `documentation_options.js` is small, and lines in the page itself use it at once. Some of the scripts are
+    named by the theme's template, out of reach of `html_js_files`.
+    """
+    if exception is None and app.builder.format == "html":
+        for page in Path(app.outdir).rglob("*.html"):
+            text = page.read_text("utf-8")
+            deferred = WAITED_FOR.sub("<script defer ", text)
+            if deferred != text:
+                page.write_text(deferred, "utf-8")
 
 
 def with_whole_sentences(
@@ -220,6 +237,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", with_whole_sentences, priority=400)  # before Napoleon
     app.connect("autodoc-process-signature", without_machinery)
     app.connect("config-inited", without_launch_buttons)
+    app.connect("build-finished", with_deferred_scripts)
     app.connect("doctree-resolved", with_sizes)
     app.connect("html-page-context", without_widget_state, priority=900)
     app.connect("html-page-context", tidy)
