@@ -24,6 +24,7 @@ Book: chapter 13, *Reading critically*.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -238,6 +239,14 @@ class Unsaid:
     effect: str | None = None
     """What the choice changes, as measured; None where nobody has measured it here."""
 
+    def __str__(self) -> str:
+        """Question, choice and alternatives, in lines that fit a page of the book."""
+        choices = [f"chosen: {self.chosen}", *(f"or: {other}" for other in self.alternatives)]
+        indented = [
+            textwrap.fill(choice, 76, initial_indent="  ", subsequent_indent="    ") for choice in choices
+        ]
+        return "\n".join([textwrap.fill(self.question, 76), *indented])
+
 
 UNSAID = (
     # The network.
@@ -356,7 +365,8 @@ UNSAID = (
         chosen="no: the identity terms are not computed, and the head stays as it started",
         alternatives=("yes: the terms are computed and multiplied by 0",),
         where="eifn.objective:losses",
-        effect="by arithmetic: 20 epochs of decay on CK+ would leave 0.88 of its length",
+        effect="on synthetic faces, five steps: its length times 1.000000, or 0.999934 where the terms are "
+        "multiplied by 0; by arithmetic 0.88 after 20 epochs on CK+",
     ),
     Unsaid(
         topic="EIFN* in the first stage",

@@ -162,6 +162,15 @@ def test_the_register_is_complete_and_every_topic_its_own():
         assert entry.effect is None or "synthetic" in entry.effect, entry.topic  # measured on nothing else
 
 
+def test_an_entry_prints_all_that_it_says_in_lines_that_fit_a_page():
+    for entry in paper.UNSAID:
+        lines = str(entry).splitlines()
+        assert max(map(len, lines)) <= 76
+        said = " ".join(" ".join(lines).split())
+        alternatives = "".join(f" or: {other}" for other in entry.alternatives)
+        assert said == f"{entry.question} chosen: {entry.chosen}{alternatives}"
+
+
 @pytest.mark.parametrize("where", sorted({entry.where for entry in paper.UNSAID}))
 def test_the_register_points_at_code(where):
     pkgutil.resolve_name(where)  # raises unless the module and the attribute exist
