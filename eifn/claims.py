@@ -113,7 +113,7 @@ def to_markdown(claims: pd.DataFrame, *, computed_in: str, signed: bool = False)
     """
     plus = "+" if signed else ""
     lines = [
-        "| Table | number | the paper | recorded run | 95 % interval | n | run | computed in |",
+        "| Table | number | the paper | recorded run | 95 % interval | n | run | chapter |",
         "|:-:|:--|--:|--:|:-:|--:|:--|:--|",
     ]
     for row in claims.itertuples():
