@@ -48,7 +48,7 @@ book: _build/book.stamp
 # One thread a test process: two of two threads each, on two cores, take three times as long.
 test: lint book
 	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto
-	$(if $(NOTEBOOKS),"$(BIN)/python" -m pytest --nbval --nbval-sanitize-with book/sanitize.cfg --nbval-cell-timeout=120 -n 2 --dist loadscope $(NOTEBOOKS))
+	$(if $(NOTEBOOKS),OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest --nbval --nbval-sanitize-with book/sanitize.cfg --nbval-cell-timeout=120 -n 2 --dist loadscope $(NOTEBOOKS))
 
 test-quick: lint
 	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto -m 'not slow and not browser'
