@@ -37,8 +37,11 @@ class Pair(NamedTuple):
     """An identity channel, an expression channel, and the evidence that the two give together."""
 
     identity: int
+    """The identity channel, from 0."""
     expression: int
+    """The expression channel, from 0."""
     evidence: float
+    """What the two add to the logit."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

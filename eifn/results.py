@@ -351,7 +351,7 @@ def detectable_difference(sequences: int, discordance: float) -> float:
     Luck may find a smaller difference; that none was found is no sign that there is none below this.
 
     Args:
-        sequences: n.
+        sequences: how many there are, n.
         discordance: the share of discordant sequences, as observed or assumed.
 
     Returns:

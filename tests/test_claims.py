@@ -1,6 +1,7 @@
 """The ledger of the recorded runs, against scikit-learn and SciPy on the predictions themselves."""
 
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 import pytest
@@ -26,61 +27,69 @@ def outcome():
 
 def answered(run):
     """Truth and answer of each sequence, from the files alone."""
-    files = sorted((RESULTS / run).glob("fold-*/predictions.csv"))
+    files = sorted(run.glob("fold-*/predictions.csv"))
     assert len(files) == 10
     frames = pd.concat(map(pd.read_csv, files))
     sequences = frames.groupby(["subject", "sequence", "truth"]).mean().filter(like="p_")
     return sequences.index.get_level_values("truth"), sequences.idxmax(axis=1).str.removeprefix("p_")
 
 
+def every_seed(row):
+    """The same for each seed of the runs that a row is of."""
+    runs = sorted((RESULTS / row.runs).glob("seed-*"))
+    assert len(runs) == row.seeds
+    return [answered(run) for run in runs]
+
+
 def test_accuracies(outcome):
     found = accuracies(outcome)
+    assert len(found) == 6
     assert set(found["table"]) == {1, 2}
     assert set(found["number"]) == set(VARIANTS)
     for row in found.itertuples():
-        assert row.run.startswith(f"laptop/{TWINS[row.table]}/{VARIANTS[row.number]}/seed-")
+        assert row.runs == f"laptop/{TWINS[row.table]}/{VARIANTS[row.number]}"
         assert row.printed == PAPER[row.table].accuracy(row.number)
-        truth, answer = answered(row.run)
-        assert row.n == len(truth) == sum(PAPER[row.table].sequences.values())
-        assert row.ours == pytest.approx(100 * accuracy_score(truth, answer))
-        interval = binomtest(round(row.ours * row.n / 100), row.n).proportion_ci(method="wilson")
-        assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
+        assert row.n == sum(PAPER[row.table].sequences.values())
+        assert row.ours == pytest.approx(100 * fmean(accuracy_score(*seed) for seed in every_seed(row)))
+        assert row.low < row.ours < row.high
 
 
 def test_differences_are_those_of_the_accuracies(outcome):
     found = differences(outcome)
     assert len(found) == 6
-    ours = accuracies(outcome).groupby(["table", "number"])[["ours", "printed"]].mean()
+    ours = accuracies(outcome).set_index(["table", "number"])
     for row in found.itertuples():
-        first, second = row.number.split(" − ")
-        expected = ours.loc[row.table, first] - ours.loc[row.table, second]
-        assert (row.ours, row.printed) == pytest.approx((expected["ours"], expected["printed"]))
+        first, second = (ours.loc[(row.table, variant)] for variant in row.number.split(" − "))
+        assert row.seeds == first["seeds"] == second["seeds"]
+        for column in ("ours", "printed"):
+            assert getattr(row, column) == pytest.approx(first[column] - second[column])
         assert row.low < row.ours < row.high
 
 
 def test_recalls(outcome):
     found = recalls(outcome)
-    for (table, run), rows in found.groupby(["table", "run"]):
-        assert rows["number"].tolist() == list(PAPER[table].expressions)
+    assert set(found["table"]) == {3, 4}
+    for table, rows in found.groupby("table"):
+        expressions = list(PAPER[table].expressions)
+        assert rows["number"].tolist() == expressions
         assert rows["n"].tolist() == list(PAPER[table].sequences.values())
         assert rows["printed"].tolist() == [row[i] for i, row in enumerate(PAPER[table].confusion)]
-        truth, answer = answered(run)
-        expected = recall_score(truth, answer, labels=rows["number"].tolist(), average=None)
+        seeds = every_seed(next(rows.itertuples()))
+        expected = sum(recall_score(*seed, labels=expressions, average=None) for seed in seeds) / len(seeds)
         assert (rows["ours"] / 100).tolist() == pytest.approx(expected.tolist())
         for row in rows.itertuples():
             interval = binomtest(round(row.ours * row.n / 100), row.n).proportion_ci(method="wilson")
             assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
-    assert set(found["table"]) == {3, 4}
 
 
 def test_as_markdown():
     row = {"table": 1, "number": "EIFN* − EFN", "printed": 0.71, "ours": -12.23, "low": -17.0, "high": 0.26}
     text = to_markdown(
-        pd.DataFrame([{**row, "n": 327, "run": "a/b"}]), computed_in="[C](c.ipynb)", signed=True
+        pd.DataFrame([{**row, "n": 327, "seeds": 3, "runs": "a/b"}]), computed_in="[C](c.ipynb)", signed=True
     )
     last = text.splitlines()[-1]
     assert (
         last.replace("\N{NO-BREAK SPACE}", " ")
-        == r"| 1 | EIFN\* − EFN | +0.71 | -12.2 | -17.0 to +0.3 | 327 | a/b | [C](c.ipynb) |"
+        == r"| 1 | EIFN\* − EFN | +0.71 | -12.2 | -17.0 to +0.3 | 327 | 3 | a/b | [C](c.ipynb) |"
     )
-    assert {line.count("|") for line in text.splitlines()} == {9}
+    assert {line.count("|") for line in text.splitlines()} == {10}

@@ -176,16 +176,16 @@ def test_the_readme_quotes_the_recorded_runs(capsys):
     assert main(["report", str(ROOT / "results" / "laptop"), "--json"]) == 0
     readme = (ROOT / "README.md").read_text("utf-8")
     outcome = json.loads(capsys.readouterr().out)
-    assert len(outcome["runs"]) == 9
-    for run in outcome["runs"]:
-        of = run["sequence"]
-        assert run["folds"] == 10
-        title = {"efn": "EFN", "eifn-star": r"EIFN\*", "eifn": "EIFN"}[run["variant"]]
-        low, high = (f"{100 * bound:.1f}" for bound in of["interval"])
-        row = f"| `{run['database']}` | {title} | {100 * of['accuracy']:.1f} % ({of['correct']}) | "
-        row += f"{low} to {high} | {100 * of['fold_mean']:.1f} ± {100 * of['fold_sd']:.1f} | "
-        (group,) = (group for group in outcome["groups"] if run["folder"] in group["runs"])
-        assert row + f"{100 * group['training']['accuracy'][run['variant']]['last_epoch']:.1f} % |" in readme
+    assert len(outcome["groups"]) == 3
+    for group in outcome["groups"]:
+        for variant, title in (("efn", "EFN"), ("eifn-star", r"EIFN\*"), ("eifn", "EIFN")):
+            of = group["means"][variant]["sequence"]
+            assert len(of["accuracies"]) == 3
+            seeds = ", ".join(f"{100 * accuracy:.1f}" for accuracy in of["accuracies"])
+            low, high = (f"{100 * bound:.1f}" for bound in of["interval"])
+            learned = 100 * group["training"]["accuracy"][variant]["last_epoch"]
+            row = f"| `{group['database']}` | {title} | {100 * of['accuracy']:.1f} % | {low} to {high} | "
+            assert row + f"{seeds} | {learned:.1f} % |" in readme
     for group in outcome["groups"]:
         if group["synthetic"]:
             (found,) = (c for c in group["comparisons"] if (c["first"], c["second"]) == ("eifn", "efn"))

@@ -18,7 +18,9 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import inspect
 from sphinx.util.docutils import SphinxDirective
+from traitlets import HasTraits
 
 WORDS_A_MINUTE = 120
 """Of technical prose with formulas; reading its code and outputs is in it."""
@@ -118,8 +120,21 @@ def without_machinery(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str, None] | None:
-    """An enumeration is documented by its members, not by how Python makes one."""
-    return ("", None) if isinstance(documented, EnumType) else None
+    """Show how a class is called, and not how its metaclass or its base makes one.
+
+    An enumeration is documented by its members. What has traits takes any arguments in `__new__`, and says in
+    `__init__` which.
+    """
+    if what != "class" or not isinstance(documented, type):
+        return None
+    if isinstance(documented, EnumType) or not {"__init__", "__new__"} & vars(documented).keys():
+        return "", None
+    if issubclass(documented, HasTraits):
+        called = inspect.signature(documented.__init__, bound_method=True)
+        return inspect.stringify_signature(
+            called, show_return_annotation=False, unqualified_typehints=True
+        ), None
+    return None
 
 
 class Computed(nodes.General, nodes.Element):
