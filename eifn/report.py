@@ -217,6 +217,11 @@ def _group(runs: list[RecordedRun], others: list[list[RecordedRun]]) -> dict[str
         for run in runs
         if not run.finished
     ]
+    if database.endswith("-leak"):  # as `data_prep leak` names its copies
+        notes.append(
+            "made to leak: every frame claims to show another person, so the folds share people, and no "
+            "accuracy here says how well anything works on new ones"
+        )
     missing = [TITLES[variant] for variant in TITLES if not seeds[variant]]
     if missing:
         notes.append(f"no run of {' and '.join(missing)} is here to compare with")

@@ -7,7 +7,7 @@ from data_prep.__main__ import main
 from data_prep.leak import claim_everybody_new, write_leak
 from eifn.database import read_database
 from eifn.folds import subject_folds
-from eifn.report import read_run
+from eifn.report import find_runs, read_run, render, report
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -87,3 +87,10 @@ def test_the_recorded_run_differs_from_the_honest_one_by_its_split_alone():
     renamed = claim_everybody_new(table[["subject", "sequence", "position", "expression"]])
     truth = leak.predictions.set_index("subject")["truth"]
     assert truth[renamed["subject"]].tolist() == renamed["expression"].tolist()
+
+
+def test_the_report_says_that_it_leaks():
+    text = {name: render(report(find_runs(RESULTS / name))) for name in ("leak", "laptop/london")}
+    warning = "made to leak: every frame claims to show another person"
+    assert warning in text["leak"]
+    assert warning not in text["laptop/london"]
