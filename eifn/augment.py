@@ -9,6 +9,7 @@ Book: chapter 2, *Databases and protocol*.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -37,8 +38,7 @@ def augment(images: Tensor, view: Tensor) -> Tensor:
     Returns:
         (N, C, H, W). Views 0 and 7 are exact: no resampling.
     """
-    angles = torch.tensor(ANGLES, device=images.device, dtype=torch.float32)
-    radians = angles[view % len(ANGLES)] * (math.pi / 180)  # (N,)
+    radians = _constant(ANGLES, images.device)[view % len(ANGLES)] * (math.pi / 180)  # (N,)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     affine = torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(-1, 2, 3)  # (N, 2, 3), output to input
     grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
@@ -55,5 +55,12 @@ def normalize(frames: Tensor) -> Tensor:
     Scaled to 0-1, then by ImageNet's mean and standard deviation.
     """
     scaled = frames.permute(0, 3, 1, 2).float() / 255  # (N, 3, 64, 64); its memory stays NHWC
-    mean, std = (torch.tensor(v, device=frames.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    mean, std = (_constant(values, frames.device).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (scaled - mean) / std
+
+
+@cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers on a device, made once: the host waits for a copy to a GPU, which no training step may."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device)

@@ -60,8 +60,10 @@ class CenterLoss(nn.Module):
         """
         pull = torch.zeros_like(self.centers)  # (K, D)
         count = self.centers.new_zeros(len(self.centers))  # (K,)
-        pull.index_add_(0, labels, self.centers[labels] - embedding.to(self.centers.dtype))
-        count.index_add_(0, labels, torch.ones_like(labels, dtype=count.dtype))
+        # `index_put_` adds in the same order each time, on a GPU too, which `index_add_` does not.
+        offset = self.centers[labels] - embedding.to(self.centers.dtype)  # (N, D)
+        pull.index_put_((labels,), offset, accumulate=True)
+        count.index_put_((labels,), torch.ones_like(labels, dtype=count.dtype), accumulate=True)
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(pull)
             distributed.all_reduce(count)

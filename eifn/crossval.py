@@ -47,7 +47,18 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 import eifn
-from eifn import augment, center_loss, database, extractor, folds, fusion, network, objective, training
+from eifn import (
+    augment,
+    center_loss,
+    cuda_graph,
+    database,
+    extractor,
+    folds,
+    fusion,
+    network,
+    objective,
+    training,
+)
 from eifn.database import FaceDatabase, read_database
 from eifn.extractor import LAPTOP
 from eifn.folds import Rule, subject_folds
@@ -67,7 +78,18 @@ from eifn.training import (
     train_stage_two,
 )
 
-DECIDING = (augment, center_loss, database, extractor, folds, fusion, network, objective, training)
+DECIDING = (
+    augment,
+    center_loss,
+    cuda_graph,
+    database,
+    extractor,
+    folds,
+    fusion,
+    network,
+    objective,
+    training,
+)
 """The modules whose code decides what a training gives; its checksum is among the settings of a run."""
 
 

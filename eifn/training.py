@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from torch import Tensor
 from eifn import paper
 from eifn.augment import VIEWS, augment, normalize
 from eifn.center_loss import CenterLoss
+from eifn.cuda_graph import CudaGraph
 from eifn.database import FaceDatabase
 from eifn.extractor import WeightsError
 from eifn.network import EIFN, Variant
@@ -80,6 +82,16 @@ PRESETS = {
         clip=None,
         precision="bf16-mixed",
     ),
+    "wide": Preset(
+        width=1,
+        weights="imagenet",
+        views=1,
+        stage_one_epochs=20,
+        stage_two_epochs=60,
+        batch_size=paper.BATCH_SIZE,
+        clip=10,
+        precision="bf16-mixed",
+    ),
     "laptop": Preset(
         width=1 / 8,
         weights="laptop",
@@ -123,7 +135,8 @@ class Epoch:
 class Checkpoint:
     """A safetensors file with all that training goes on from: parameters, momentum, centers and past epochs.
 
-    On a CPU, a training that was killed and goes on from here ends with the same bits as one that was not.
+    A training that was killed and goes on from here, on the same machine, ends with the same bits as one
+    that was not.
     """
 
     path: Path
@@ -182,6 +195,7 @@ class Trainer:
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
+        torch.backends.cudnn.deterministic = True  # a training that is resumed ends with the same bits
 
     def fit(
         self,
@@ -212,7 +226,8 @@ class Trainer:
             batch_size: images a step, of all ranks together.
             clip: the greatest length of a gradient; a longer one is shortened. None leaves all as they are.
             seed: decides the order of the images and their views.
-            checkpoint: written after every epoch, and gone on from; None keeps none.
+            checkpoint: written after the last epoch, and after others as long as that takes no more than a
+                tenth of the time; it is gone on from. None keeps none.
             after_epoch: called with what each epoch was like, first those that a checkpoint already has.
 
         Raises:
@@ -242,30 +257,39 @@ class Trainer:
         history = checkpoint.load(model, optimizer, center_loss) if checkpoint else []
         for row in history:
             after_epoch(row)
+
+        def step(index: Tensor, view: Tensor, size: int) -> Tensor:
+            """Learn from this rank's part of a joint batch of so many images; gives its part of the terms."""
+            share = len(index) / size
+            with _memory_needed(len(index), device):
+                images = augment(normalize(frames[index]), view)  # (batch, 3, 64, 64)
+                output = network(images)
+                loss = losses(
+                    output, subject[index], expression[index], weights=weights, center_loss=center_loss
+                )
+                fabric.backward(loss.total * share * fabric.world_size)  # DDP divides by the ranks
+            if clip is not None:
+                # One that is not finite is left for `_check_finite`, which knows the term.
+                fabric.clip_gradients(network, setup_optimizer, max_norm=clip, error_if_nonfinite=False)
+            setup_optimizer.step()
+            setup_optimizer.zero_grad()
+            if weights.identity:
+                center_loss.update(output.embedding, subject[index])
+            right = output.expression_logits.argmax(1) == expression[index]  # (batch,)
+            return torch.stack([*loss, right.float().mean()]).detach() * share
+
+        take_step, rate, saving, saved = step, None, 0.0, 0.0
         for epoch in range(len(history) + 1, epochs + 1):
-            drops = (epoch - 1) // drop_every if drop_every else 0
+            before, drops = rate, (epoch - 1) // drop_every if drop_every else 0
             rate = paper.LEARNING_RATE / paper.LEARNING_RATE_DIVISOR**drops
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            if rate != before:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                if device.type == "cuda" and fabric.world_size == 1:
+                    take_step = CudaGraph(step, batch_size, device)
             terms, sizes = [], []
             for index, view, size in self._batches(len(rows), views, batch_size, seed, epoch):
-                with _memory_needed(len(index), device):
-                    images = augment(normalize(frames[index]), view)  # (batch, 3, 64, 64)
-                    output = network(images)
-                    loss = losses(
-                        output, subject[index], expression[index], weights=weights, center_loss=center_loss
-                    )
-                    share = len(index) / size  # of this rank in the mean over the joint batch
-                    fabric.backward(loss.total * share * fabric.world_size)  # DDP divides by the ranks
-                if clip is not None:
-                    # One that is not finite is left for `_check_finite`, which knows the term.
-                    fabric.clip_gradients(network, setup_optimizer, max_norm=clip, error_if_nonfinite=False)
-                setup_optimizer.step()
-                setup_optimizer.zero_grad()
-                if weights.identity:
-                    center_loss.update(output.embedding, subject[index])
-                right = output.expression_logits.argmax(1) == expression[index]  # (batch,)
-                terms.append(torch.stack([*loss, right.float().mean()]).detach() * share)
+                terms.append(take_step(index, view, size))
                 sizes.append(size)
             # The one moment of an epoch at which the host waits for the device.
             means = fabric.all_reduce(torch.stack(terms), reduce_op="sum").cpu()  # (steps, terms)
@@ -273,8 +297,13 @@ class Trainer:
             means = torch.tensor(sizes, dtype=means.dtype) @ means / sum(sizes)  # (terms,)
             row = dict(zip([*Losses._fields, "accuracy"], means.tolist(), strict=True))
             history.append(Epoch(epoch=epoch, learning_rate=rate, **row))
-            if checkpoint and fabric.is_global_zero:
+            # On a large GPU an epoch can take less time than its writing.
+            due = epoch == epochs or time.monotonic() - saved >= 9 * saving
+            if checkpoint and fabric.is_global_zero and due:
+                start = time.monotonic()
                 checkpoint.save(model, optimizer, center_loss, history)
+                saved = time.monotonic()
+                saving = saved - start
             after_epoch(history[-1])
 
     def _batches(
