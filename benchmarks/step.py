@@ -5,7 +5,8 @@
 One side is an epoch of `Trainer.fit`: choosing the batch, augmenting, both branches, the fusion, the losses,
 backward, clipping (laptop), SGD and the centers. The other is forward and backward of two bare trunks on as
 many batches, in the same precision and memory format. The ratio is step to trunks, of the preset that is
-worse.
+worse. On a GPU the step is replayed as one CUDA graph, and compiled if the preset says so; a further row
+tells what the trunks take if they are replayed, too.
 """
 
 from __future__ import annotations
@@ -46,15 +47,25 @@ def main(arguments: list[str] | None = None) -> None:
         rounds = options.rounds or (30 if on_gpu else 15 if preset.width < 1 else 5)
         steps = options.steps or (20 if on_gpu else 4 if preset.width < 1 else 1)
         faces = measure.random_faces(steps * paper.BATCH_SIZE)
+        run_trunks = two_trunks(fabric, faces.frames[: paper.BATCH_SIZE], preset.width, steps)
         step, trunks = measure.epochs_in_turns(
             partial(measure.fit, Trainer(fabric), faces, preset),
-            two_trunks(fabric, faces.frames[: paper.BATCH_SIZE], preset.width, steps),
+            run_trunks,
             rounds=rounds,
             device=fabric.device,
         )
+        if on_gpu:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                run_trunks()
+            replayed = measure.in_turns({"graph": graph.replay}, rounds=rounds, device=fabric.device)["graph"]
         about = {"preset": name, "width": preset.width, "precision": preset.precision}
         ratio = measure.spread(step / trunks, "ratio")
         ratios[name] = ratio["ratio"]
+        if on_gpu:
+            rows.append(
+                about | {"side": "two trunks, replayed", **measure.spread(1e3 * replayed / steps, "ms")}
+            )
         rows += [
             about | {"side": "two trunks", **measure.spread(1e3 * trunks / steps, "ms")},
             about

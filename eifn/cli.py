@@ -45,6 +45,7 @@ from eifn.training import (
     OutOfMemory,
     Preset,
     Trainer,
+    can_compile,
     derive_seed,
     save_model,
     train_stage_one,
@@ -120,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         choices=PRESETS,
         default="laptop",
-        help="paper: full width, ImageNet start, all 14 views, wants a GPU; "
-        "laptop: an eighth of the width, pre-trained on drawn faces, minutes on two cores "
+        help="paper: full width, ImageNet start, all 14 views, wants a GPU; wide: one view an epoch and half "
+        "the epochs; laptop: an eighth of the width, pre-trained on drawn faces, minutes on two cores "
         "(default: %(default)s)",
     )
     recipe.add_argument(
@@ -134,13 +135,13 @@ def _parser() -> argparse.ArgumentParser:
         "--weights",
         metavar="imagenet|laptop|none|PATH",
         help="where the extractors start: torchvision's ImageNet weights, those that come with the package "
-        "for 1/8 width, from scratch, or a file (default: paper imagenet, laptop laptop)",
+        "for 1/8 width, from scratch, or a file (default: paper and wide imagenet, laptop laptop)",
     )
     recipe.add_argument(
         "--precision",
         choices=["32-true", "bf16-mixed"],
-        help="number format (default: paper bf16-mixed; laptop 32-true, and bf16-mixed on a CPU that "
-        "multiplies in it)",
+        help="number format (default: paper and wide bf16-mixed; laptop 32-true, and bf16-mixed on a CPU "
+        "that multiplies in it)",
     )
     recipe.add_argument(
         "--batch-size",
@@ -258,9 +259,11 @@ def _recipe(options: argparse.Namespace) -> Preset:
     """The preset, with what was asked for and what suits the processor."""
     names = ("weights", "precision", "batch_size")
     given = {name: getattr(options, name) for name in names if getattr(options, name)}
-    if Fabric(accelerator=options.accelerator, devices=1).device.type == "cpu" and _multiplies_in_bfloat16():
+    device = Fabric(accelerator=options.accelerator, devices=1).device
+    if device.type == "cpu" and _multiplies_in_bfloat16():
         given.setdefault("precision", "bf16-mixed")
-    return replace(PRESETS[options.preset], **given)
+    preset = PRESETS[options.preset]
+    return replace(preset, compiled=preset.compiled and can_compile(device), **given)
 
 
 def _multiplies_in_bfloat16() -> bool:
