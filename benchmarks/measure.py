@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 from eifn import paper
 from eifn.database import COLUMNS, SIZE, FaceDatabase, write_database
 from eifn.network import EIFN, Variant
-from eifn.training import Checkpoint, Epoch, Preset, Trainer, can_compile, loss_weights
+from eifn.training import Checkpoint, Epoch, Preset, Trainer, loss_weights
 
 # Taken at the start: a benchmark adds its own threads to it.
 LOAD_BEFORE = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown"
@@ -218,7 +218,6 @@ def fit(
         batch_size=preset.batch_size,
         clip=preset.clip,
         seed=0,
-        compiled=preset.compiled and can_compile(trainer.fabric.device),
         checkpoint=checkpoint,
         after_epoch=after_epoch,
     )

@@ -35,7 +35,7 @@ from eifn.crossval import Piece, Run, RunError, carry_out, local_pool, plan, rea
 from eifn.network import Variant
 from eifn.report import TITLES, find_runs
 from eifn.results import ResultsError
-from eifn.training import PRESETS, Checkpoint, Preset, Trainer, can_compile
+from eifn.training import PRESETS, Checkpoint, Preset, Trainer
 
 DATABASES = {"ck-plus": paper.CK_PLUS, "oulu-casia": paper.OULU_CASIA}
 
@@ -105,7 +105,6 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = replace(recipe, precision=options.precision or recipe.precision)
     trainer = Trainer(measure.fabric_for(options.accelerator, recipe.precision))
     device = trainer.fabric.device
-    recipe = replace(recipe, compiled=recipe.compiled and can_compile(device))
     on_gpu = device.type != "cpu"
     rounds = options.rounds or (10 if on_gpu else 5 if recipe.width < 1 else 2)
     images = options.images or (2000 if on_gpu else 300 if recipe.width < 1 else 100)
@@ -313,8 +312,7 @@ def check(
         settings = folds[0]["settings"]
         database = settings["database"]["name"]
         database = TWINS.get(database, database)
-        # What a preset has been given since it was recorded changes no count.
-        same = {**asdict(recipe), **settings["preset"], "weights": recipe.weights} == asdict(recipe)
+        same = {**settings["preset"], "weights": recipe.weights} == asdict(recipe)
         if not same or database not in DATABASES or any(fold["made"]["resumed"] for fold in folds):
             continue
         numbers = {fold["settings"]["folds"]["fold"] for fold in folds}

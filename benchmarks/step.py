@@ -5,8 +5,8 @@
 One side is an epoch of `Trainer.fit`: choosing the batch, augmenting, both branches, the fusion, the losses,
 backward, clipping (laptop), SGD and the centers. The other is forward and backward of two bare trunks on as
 many batches, in the same precision and memory format. The ratio is step to trunks, of the preset that is
-worse. On a GPU the step is replayed as one CUDA graph, and compiled if the preset says so; a further row
-tells what the trunks take if they are replayed, too.
+worse. On a GPU the step is replayed as one CUDA graph; a further row tells what the trunks take if they are
+replayed, too.
 """
 
 from __future__ import annotations

@@ -45,7 +45,6 @@ from eifn.training import (
     OutOfMemory,
     Preset,
     Trainer,
-    can_compile,
     derive_seed,
     save_model,
     train_stage_one,
@@ -259,11 +258,9 @@ def _recipe(options: argparse.Namespace) -> Preset:
     """The preset, with what was asked for and what suits the processor."""
     names = ("weights", "precision", "batch_size")
     given = {name: getattr(options, name) for name in names if getattr(options, name)}
-    device = Fabric(accelerator=options.accelerator, devices=1).device
-    if device.type == "cpu" and _multiplies_in_bfloat16():
+    if Fabric(accelerator=options.accelerator, devices=1).device.type == "cpu" and _multiplies_in_bfloat16():
         given.setdefault("precision", "bf16-mixed")
-    preset = PRESETS[options.preset]
-    return replace(preset, compiled=preset.compiled and can_compile(device), **given)
+    return replace(PRESETS[options.preset], **given)
 
 
 def _multiplies_in_bfloat16() -> bool:

@@ -94,8 +94,12 @@ class EIFN(nn.Module):
         Args:
             images: (N, 3, 64, 64), normalized (see `eifn.augment.normalize`).
         """
-        identity_map, expression_map, fused = self.features(images)
+        identity_map = self.identity_extractor(images)  # (N, C, 2, 2)
+        expression_map = self.expression_extractor(images)  # (N, C, 2, 2)
         embedding = self.identity_layers(identity_map)  # (N, C)
+        # EIFN*: cut the wire between the expression loss and the identity extractor.
+        guided = identity_map.detach() if self.variant == Variant.EIFN_STAR else identity_map
+        fused = fuse(guided, expression_map)  # (N, C * C)
         return Output(
             identity_map=identity_map,
             expression_map=expression_map,
@@ -104,18 +108,3 @@ class EIFN(nn.Module):
             fused=fused,
             expression_logits=self.expression_classifier(fused),
         )
-
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the heads read, and what does not depend on how many classes they have.
-
-        Args:
-            images: (N, 3, 64, 64), normalized.
-
-        Returns:
-            F_id (N, C, 2, 2), F_exp (N, C, 2, 2) and z (N, C * C).
-        """
-        identity_map = self.identity_extractor(images)
-        expression_map = self.expression_extractor(images)
-        # EIFN*: cut the wire between the expression loss and the identity extractor.
-        guided = identity_map.detach() if self.variant == Variant.EIFN_STAR else identity_map
-        return identity_map, expression_map, fuse(guided, expression_map)

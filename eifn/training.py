@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import json
 import os
 import time
@@ -70,8 +69,6 @@ class Preset:
     """Shorten a gradient that is longer than this, over all parameters together; None never does."""
     precision: str
     """Fabric's name of the number format, e.g. `"bf16-mixed"`."""
-    compiled: bool
-    """Let `torch.compile` join the operations of extractors and fusion, which takes half a minute once."""
 
 
 PRESETS = {
@@ -84,7 +81,6 @@ PRESETS = {
         batch_size=paper.BATCH_SIZE,
         clip=None,
         precision="bf16-mixed",
-        compiled=True,
     ),
     "wide": Preset(
         width=1,
@@ -95,7 +91,6 @@ PRESETS = {
         batch_size=paper.BATCH_SIZE,
         clip=10,
         precision="bf16-mixed",
-        compiled=True,
     ),
     "laptop": Preset(
         width=1 / 8,
@@ -106,7 +101,6 @@ PRESETS = {
         batch_size=paper.BATCH_SIZE,
         clip=10,
         precision="32-true",
-        compiled=False,
     ),
 }
 
@@ -216,7 +210,6 @@ class Trainer:
         batch_size: int,
         clip: float | None,
         seed: int,
-        compiled: bool = False,
         checkpoint: Checkpoint | None = None,
         after_epoch: Callable[[Epoch], None] = lambda epoch: None,
     ) -> None:
@@ -233,7 +226,6 @@ class Trainer:
             batch_size: images a step, of all ranks together.
             clip: the greatest length of a gradient; a longer one is shortened. None leaves all as they are.
             seed: decides the order of the images and their views.
-            compiled: let `torch.compile` join the operations of extractors and fusion, in full batches.
             checkpoint: written after the last epoch, and after others as long as that takes no more than a
                 tenth of the time; it is gone on from. None keeps none.
             after_epoch: called with what each epoch was like, first those that a checkpoint already has.
@@ -271,8 +263,7 @@ class Trainer:
             share = len(index) / size
             with _memory_needed(len(index), device):
                 images = augment(normalize(frames[index]), view)  # (batch, 3, 64, 64)
-                with _eager() if compiled and size < batch_size else contextlib.nullcontext():
-                    output = network(images)
+                output = network(images)
                 loss = losses(
                     output, subject[index], expression[index], weights=weights, center_loss=center_loss
                 )
@@ -288,33 +279,32 @@ class Trainer:
             return torch.stack([*loss, right.float().mean()]).detach() * share
 
         take_step, rate, saving, saved = step, None, 0.0, 0.0
-        with _compiled_features(model) if compiled else contextlib.nullcontext():
-            for epoch in range(len(history) + 1, epochs + 1):
-                before, drops = rate, (epoch - 1) // drop_every if drop_every else 0
-                rate = paper.LEARNING_RATE / paper.LEARNING_RATE_DIVISOR**drops
-                if rate != before:
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate
-                    if device.type == "cuda" and fabric.world_size == 1:
-                        take_step = CudaGraph(step, batch_size, device)
-                terms, sizes = [], []
-                for index, view, size in self._batches(len(rows), views, batch_size, seed, epoch):
-                    terms.append(take_step(index, view, size))
-                    sizes.append(size)
-                # The one moment of an epoch at which the host waits for the device.
-                means = fabric.all_reduce(torch.stack(terms), reduce_op="sum").cpu()  # (steps, terms)
-                _check_finite(means, epoch, weights)
-                means = torch.tensor(sizes, dtype=means.dtype) @ means / sum(sizes)  # (terms,)
-                row = dict(zip([*Losses._fields, "accuracy"], means.tolist(), strict=True))
-                history.append(Epoch(epoch=epoch, learning_rate=rate, **row))
-                # On a large GPU an epoch can take less time than its writing.
-                due = epoch == epochs or time.monotonic() - saved >= 9 * saving
-                if checkpoint and fabric.is_global_zero and due:
-                    start = time.monotonic()
-                    checkpoint.save(model, optimizer, center_loss, history)
-                    saved = time.monotonic()
-                    saving = saved - start
-                after_epoch(history[-1])
+        for epoch in range(len(history) + 1, epochs + 1):
+            before, drops = rate, (epoch - 1) // drop_every if drop_every else 0
+            rate = paper.LEARNING_RATE / paper.LEARNING_RATE_DIVISOR**drops
+            if rate != before:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                if device.type == "cuda" and fabric.world_size == 1:
+                    take_step = CudaGraph(step, batch_size, device)
+            terms, sizes = [], []
+            for index, view, size in self._batches(len(rows), views, batch_size, seed, epoch):
+                terms.append(take_step(index, view, size))
+                sizes.append(size)
+            # The one moment of an epoch at which the host waits for the device.
+            means = fabric.all_reduce(torch.stack(terms), reduce_op="sum").cpu()  # (steps, terms)
+            _check_finite(means, epoch, weights)
+            means = torch.tensor(sizes, dtype=means.dtype) @ means / sum(sizes)  # (terms,)
+            row = dict(zip([*Losses._fields, "accuracy"], means.tolist(), strict=True))
+            history.append(Epoch(epoch=epoch, learning_rate=rate, **row))
+            # On a large GPU an epoch can take less time than its writing.
+            due = epoch == epochs or time.monotonic() - saved >= 9 * saving
+            if checkpoint and fabric.is_global_zero and due:
+                start = time.monotonic()
+                checkpoint.save(model, optimizer, center_loss, history)
+                saved = time.monotonic()
+                saving = saved - start
+            after_epoch(history[-1])
 
     def _batches(
         self, images: int, views: int, batch_size: int, seed: int, epoch: int
@@ -377,7 +367,6 @@ def train_stage_one(
         batch_size=preset.batch_size,
         clip=preset.clip,
         seed=seed,
-        compiled=preset.compiled,
         checkpoint=checkpoint,
         after_epoch=after_epoch,
     )
@@ -434,7 +423,6 @@ def train_stage_two(
         batch_size=preset.batch_size,
         clip=preset.clip,
         seed=seed,
-        compiled=preset.compiled,
         checkpoint=checkpoint,
         after_epoch=after_epoch,
     )
@@ -491,14 +479,6 @@ def _sha256_of_tensors(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def can_compile(device: torch.device) -> bool:
-    """Whether `torch.compile` is of use: on a GPU for which Triton is there; PyTorch for Windows has none.
-
-    Two CPU cores were measured to be slower with it.
-    """
-    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
-
-
 def derive_seed(*key: int) -> int:
     """A seed for each key, unrelated also between neighbouring ones."""
     return int(np.random.SeedSequence(key).generate_state(1)[0])
@@ -518,21 +498,6 @@ def _new_model(
 def _classes(database: FaceDatabase, rows: np.ndarray) -> tuple[int, int]:
     """How many subjects and expressions there are to tell apart."""
     return database.table["subject"].iloc[rows].nunique(), len(database.expressions)
-
-
-@contextlib.contextmanager
-def _compiled_features(model: EIFN) -> Iterator[None]:
-    """Compile what is most of the work; the heads differ between folds, and would be compiled for each."""
-    model.features = torch.compile(model.features)
-    try:
-        yield
-    finally:
-        del model.features  # the method of the class is there again
-
-
-def _eager() -> contextlib.AbstractContextManager[None]:
-    """Leave compiled code aside: it was made for full batches, and would be made anew for a smaller one."""
-    return torch.compiler.set_stance("force_eager")
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ def tiny():
         stage_two_epochs=2,
         batch_size=100,
         clip=None,
-        compiled=False,
         precision="32-true",
     )
 

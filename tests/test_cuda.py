@@ -59,19 +59,6 @@ def test_a_resumed_training_ends_with_the_same_bits(trainer, faces, tmp_path, va
     assert_same(resumed, fit(trainer, resumed, faces, **LONG, checkpoint=checkpoint), whole, expected)
 
 
-def test_compiled_features_learn_nearly_the_same_and_a_resumption_of_them_the_same_bits(faces, tmp_path):
-    """What is compiled adds up in another order, and does so again in a new training of the same process."""
-    trainer = Trainer(Fabric(accelerator="cuda", devices=1, precision="32-true"))
-    whole, resumed = build(), build()
-    expected = fit(trainer, whole, faces, **LONG, compiled=True)
-    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "this training")
-    fit(trainer, build(), faces, **LONG | {"epochs": 3}, compiled=True, checkpoint=checkpoint)
-    history = fit(trainer, resumed, faces, **LONG, compiled=True, checkpoint=checkpoint)
-    assert_same(resumed, history, whole, expected)
-    plain = fit(trainer, build(), faces, **LONG)
-    assert [epoch.total for epoch in plain] == pytest.approx([epoch.total for epoch in expected], rel=0.1)
-
-
 def test_the_host_does_not_wait_inside_an_epoch(trainer, faces, monkeypatch):
     without_graph(monkeypatch)
     batches, checked = trainer._batches, []

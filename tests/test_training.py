@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -24,7 +23,6 @@ from eifn.training import (
     Divergence,
     OutOfMemory,
     Trainer,
-    can_compile,
     derive_seed,
     load_model,
     loss_weights,
@@ -463,36 +461,6 @@ def test_two_processes_train_as_one(make_database, tmp_path):
     for key in alone:
         assert torch.equal(first[key], second[key]), key
         torch.testing.assert_close(first[key], alone[key], rtol=1e-4, atol=2e-5, msg=key)
-
-
-@pytest.mark.parametrize("variant", list(Variant))
-def test_full_batches_run_what_is_compiled(trainer, faces, monkeypatch, variant):
-    """With a backend of PyTorch's that changes nothing, so that the bits are the same."""
-    batches = []
-
-    def backend(graph, inputs):
-        def run(*given):
-            batches.append(next(len(g) for g in given if g.shape[1:] == (3, 64, 64)))
-            return graph(*given)
-
-        return run
-
-    plain, compiled = build(variant), build(variant)
-    expected = fit(trainer, plain, faces, views=5)
-    monkeypatch.setattr(training.torch, "compile", partial(torch.compile, backend=backend))
-    history = fit(trainer, compiled, faces, views=5, compiled=True)
-    assert batches == [100, 100]  # and the last 40 images without
-    np.testing.assert_equal(list(map(vars, history)), list(map(vars, expected)))
-    assert all(torch.equal(value, state(plain)[key]) for key, value in state(compiled).items())
-    trainer.predict(compiled, faces.frames)
-    assert len(batches) == 2
-
-
-def test_only_a_gpu_with_triton_compiles(monkeypatch):
-    assert not can_compile(torch.device("cpu"))
-    for spec in (None, "triton"):
-        monkeypatch.setattr(training.importlib.util, "find_spec", lambda name, spec=spec: spec)
-        assert can_compile(torch.device("cuda")) == bool(spec)
 
 
 @pytest.mark.parametrize("variant", list(Variant))
