@@ -28,7 +28,7 @@ from eifn.training import PRESETS, Trainer
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print a table or one JSON object."""
     parser = measure.options_of(__doc__)
-    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=list(PRESETS)[::-1], metavar="P")
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["laptop", "paper"], metavar="P")
     parser.add_argument(
         "--steps",
         type=measure.positive,

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
 
 def bilinear_pool(identity_map: Tensor, expression_map: Tensor) -> Tensor:
@@ -52,7 +52,11 @@ def signed_sqrt(z: Tensor) -> Tensor:
 
 
 class _SignedSqrt(torch.autograd.Function):
-    """Written out, since autograd's own way around the zeros takes twice the passes over a large tensor."""
+    """Written out, as `_UnitLength` is.
+
+    At full width z has 262 144 entries an image, and what autograd puts together goes over them, and makes
+    room for as many, several times more often than is needed.
+    """
 
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> Tensor:
@@ -61,9 +65,32 @@ class _SignedSqrt(torch.autograd.Function):
         return root
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
         (root,) = ctx.saved_tensors
-        return (upstream / (2 * root.abs())).masked_fill(root == 0, 0)
+        slope = root.abs().mul_(2)  # its inverse
+        slope.masked_fill_(slope == 0, torch.inf)
+        return torch.div(upstream, slope, out=slope)
+
+
+class _UnitLength(torch.autograd.Function):
+    """`torch.nn.functional.normalize` of rows, (N, D)."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(
+            1e-12
+        )  # a row may be all zero
+        unit = rows / length
+        ctx.save_for_backward(unit, length)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        unit, length = ctx.saved_tensors
+        along = torch.linalg.vecdot(upstream, unit)[:, None]  # what would only lengthen a row
+        return torch.addcmul(upstream, unit, along, value=-1).div_(length)
 
 
 def fuse(identity_map: Tensor, expression_map: Tensor) -> Tensor:
@@ -81,4 +108,4 @@ def fuse(identity_map: Tensor, expression_map: Tensor) -> Tensor:
     """
     pooled = bilinear_pool(identity_map, expression_map).flatten(1)  # (N, C_id * C_exp)
     with torch.autocast(pooled.device.type, enabled=False):
-        return functional.normalize(signed_sqrt(pooled), dim=1)
+        return _UnitLength.apply(signed_sqrt(pooled))
