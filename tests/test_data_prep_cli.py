@@ -1,6 +1,7 @@
 import ast
 import importlib
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,16 @@ def test_alone_it_lists_the_sources_and_what_they_need():
     )
     assert "by a signed agreement: https://" in about["ck-plus"]
     assert "by a signed agreement: https://" in about["oulu-casia"]
+
+
+def test_a_reader_of_the_output_who_leaves_is_no_mistake():
+    reads, writes = os.pipe()
+    os.close(reads)
+    with open(writes, "wb") as nobody_reads:
+        run = subprocess.run(
+            [sys.executable, "-m", "data_prep"], stdout=nobody_reads, stderr=subprocess.PIPE, text=True
+        )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
