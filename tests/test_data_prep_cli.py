@@ -46,7 +46,7 @@ def test_alone_it_lists_the_sources_and_what_they_need():
 def test_a_reader_of_the_output_who_leaves_is_no_mistake():
     reads, writes = os.pipe()
     os.close(reads)
-    with open(writes, "wb") as nobody_reads:
+    with os.fdopen(writes, "wb") as nobody_reads:
         run = subprocess.run(
             [sys.executable, "-m", "data_prep"], stdout=nobody_reads, stderr=subprocess.PIPE, text=True
         )
