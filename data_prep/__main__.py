@@ -68,10 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 2 for a user's mistake; 130 for Ctrl-C.
     """
     options = _parser().parse_args(arguments)
-    try:
-        if options.command is None:
+    if options.command is None:
+        try:
             print(_list_of_sources(), flush=True)
-        elif options.command == "overlay":
+        except BrokenPipeError:  # `python -m data_prep | head`: enough was read
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    try:
+        if options.command == "overlay":
             _draw_overlay(options)
             print(f"{options.out} written")
         elif options.command == "sheets":
@@ -80,8 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_destination(options.out)  # before the long work, not after it
             options.prepare(options)
             print(f"{read_database(options.out)} written to {options.out}")
-    except BrokenPipeError:  # `python -m data_prep | head`: enough was read
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (DatabaseError, SourceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
