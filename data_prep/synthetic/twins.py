@@ -33,11 +33,11 @@ LAST = 3
 """Frames of a sequence that are the database (Section 3.1)."""
 
 POSE = (0.18, 0.14, 0.05, 0.06, 0.06)
-"""How far heads are from where a perfect alignment has them, as `render` takes a pose: standard deviations over
-sequences. Heads turn by 10 degrees and nod by 8; a shift of 0.06 pupil distances is what finding eyes costs."""
+"""How far a head is from straight and from its place, as `render` takes a pose: standard deviations over
+sequences. It turns by 10 degrees and nods by 8; 0.06 pupil distances are what finding the eyes may cost."""
 
 LIGHT = (0.7, 0.25)
-"""Standard deviations over sequences: how far to the side a single lamp is, and of the brightness."""
+"""Standard deviations over sequences: how far to the side a lone lamp is, and brightness."""
 
 
 @dataclass(frozen=True)
