@@ -180,7 +180,6 @@ def test_the_readme_quotes_the_recorded_runs(capsys):
     for group in outcome["groups"]:
         for variant, title in (("efn", "EFN"), ("eifn-star", r"EIFN\*"), ("eifn", "EIFN")):
             of = group["means"][variant]["sequence"]
-            assert len(of["accuracies"]) == 3
             seeds = ", ".join(f"{100 * accuracy:.1f}" for accuracy in of["accuracies"])
             low, high = (f"{100 * bound:.1f}" for bound in of["interval"])
             learned = 100 * group["training"]["accuracy"][variant]["last_epoch"]
