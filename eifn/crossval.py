@@ -150,6 +150,11 @@ class Piece:
         settings = hashlib.sha256(json.dumps(self.settings).encode()).hexdigest()
         return Checkpoint(self.folder.with_name(f".{self.folder.name}.safetensors"), settings)
 
+    def remove_checkpoint(self) -> None:
+        """What is not needed once `folder` is whole, and what was left of its writing."""
+        for file in self.folder.parent.glob(f"{self.checkpoint.path.name}*"):
+            file.unlink(missing_ok=True)
+
     def finished(self) -> bool:
         """Whether `folder` holds this piece, undamaged.
 
@@ -259,6 +264,10 @@ def crossval(runs: Sequence[Run], executor: Executor) -> list[Path]:
     every = [piece for pieces in plans for piece in pieces]
     for run in runs:
         check_writable(run.out)
+    left = {id(piece) for pieces in todo for piece in pieces}
+    for piece in every:
+        if id(piece) not in left:
+            piece.remove_checkpoint()  # of a process that was killed right after its last step
     bar = tqdm(
         desc="training",
         total=sum(piece.images * piece.epochs for piece in every),
@@ -268,7 +277,6 @@ def crossval(runs: Sequence[Run], executor: Executor) -> list[Path]:
         smoothing=0,  # the time left is told by the speed of the whole, not of the last second
         mininterval=0.5 if sys.stderr.isatty() else 30,
     )
-    left = {id(piece) for pieces in todo for piece in pieces}
 
     def count_done() -> None:
         counts = []
@@ -340,6 +348,7 @@ def carry_out(piece: Piece) -> None:
         lock.acquire()
     try:
         if piece.finished():
+            piece.remove_checkpoint()
             return
         shutil.rmtree(piece.scratch, ignore_errors=True)  # of a process that was killed
         piece.scratch.mkdir()
@@ -350,8 +359,7 @@ def carry_out(piece: Piece) -> None:
             raise
         shutil.rmtree(piece.folder, ignore_errors=True)  # a damaged one
         piece.scratch.rename(piece.folder)
-        for file in piece.folder.parent.glob(f"{piece.checkpoint.path.name}*"):
-            file.unlink()
+        piece.remove_checkpoint()
     finally:
         lock.release()
 

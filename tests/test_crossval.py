@@ -107,6 +107,18 @@ def test_finished_work_is_not_done_again(run, monkeypatch):
     assert before == {path: path.stat().st_mtime_ns for path in run.out.rglob("*.csv")}
 
 
+@pytest.mark.parametrize("again", [here, lambda run: carry_out(plan(run)[4])], ids=["seen", "found"])
+def test_a_kill_right_after_the_last_step_leaves_nothing_behind(run, monkeypatch, again):
+    """Between the move of the finished piece and the removal of its checkpoint."""
+    with monkeypatch.context() as patch:
+        patch.setattr("eifn.crossval.Piece.remove_checkpoint", lambda piece: None)
+        (folder,) = here(run)
+    left = folder / ".fold-03.safetensors"
+    assert left.is_file()
+    again(run)
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("damage", ["remove", "truncate", "alter", "no fold"])
 def test_a_damaged_fold_is_done_again_and_comes_out_the_same(run, damage):
     (folder,) = here(run)
