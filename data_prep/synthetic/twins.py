@@ -32,6 +32,13 @@ BATCH = 128
 LAST = 3
 """Frames of a sequence that are the database (Section 3.1)."""
 
+POSE = (0.18, 0.14, 0.05, 0.06, 0.06)
+"""How far a head is from straight and from its place, as `render` takes a pose: standard deviations over
+sequences. It turns by 10 degrees and nods by 8; 0.06 pupil distances are what finding the eyes may cost."""
+
+LIGHT = (0.7, 0.25)
+"""Standard deviations over sequences: how far to the side a lone lamp is, and brightness."""
+
 
 @dataclass(frozen=True)
 class Twin:
@@ -218,7 +225,7 @@ def _take(twin: Twin, subject: int, expression: str, seed: int, entanglement: fl
         texture=int(person.integers(2**31)),
         onset=int((time == 0).sum()),
         units=units,
-        pose=take.normal(0, [0.06, 0.05, 0.03, 0.012, 0.012]) + _wander(take, length, 5, 0.004),
+        pose=take.normal(0, POSE) + _wander(take, length, 5, 0.004),
         light=_light(twin, take) + _wander(take, length, 7, 0.004),
         noise=take.integers(2**31, size=length),
     )
@@ -267,11 +274,11 @@ def _cast(twin: Twin, seed: int) -> list[list[str]]:
 
 def _light(twin: Twin, generator: np.random.Generator) -> np.ndarray:
     """Where the light of a sequence comes from, how soft it is, and its color: (7,), as `render` takes it."""
-    side = generator.normal(0, 0.35) if not twin.color else generator.choice([-0.7, -0.3, 0.0, 0.3, 0.7])
+    side = generator.normal(0, LIGHT[0]) if not twin.color else generator.choice([-0.7, -0.3, 0.0, 0.3, 0.7])
     color = np.ones(3)
     if twin.color:  # lamps and daylight
         color = np.array([[1.0, 0.93, 0.82], [1.0, 1.0, 1.0], [0.90, 0.96, 1.0]])[generator.integers(3)]
-    brightness = generator.normal(1.05, 0.10)
+    brightness = generator.normal(1.05, LIGHT[1])
     return np.array(
         [side, generator.uniform(0.25, 0.85), 0.8, generator.uniform(0.20, 0.38), *(brightness * color)]
     )
