@@ -459,13 +459,14 @@ def load_model(path: Path) -> EIFN:
 
 
 def _save_tensors(tensors: dict[str, Tensor], about: dict[str, object], path: Path) -> None:
+    # `save_file` would write beside `scratch` under a random name, which a kill leaves behind for good.
     scratch = path.with_name(f"{path.name}-{os.getpid()}")
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(contiguous, scratch, {"eifn": json.dumps(about)})
+        scratch.write_bytes(safetensors.torch.save(contiguous, {"eifn": json.dumps(about)}))
         scratch.replace(path)
-    except safetensors.SafetensorError as error:
-        raise OSError(f"{path}: cannot be written ({error})") from None
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -57,8 +57,11 @@ function classify(network, fused) {
 }
 
 const percent = (share) => `${Math.round(100 * share)} %`;
-/** For narrow tables of values >= 0: two digits, at most three decimals. */
-const short = (value) => show(value >= 100 ? Math.round(value) : Number(value.toFixed(3)), value >= 100 ? 6 : 2);
+/** For narrow tables of values >= 0: two digits, at most three decimals; from 10 000 on in thousands. */
+function short(value) {
+  if (value >= 1e4) return `${Math.round(value / 1e3)}k`;
+  return value >= 100 ? String(Math.round(value)) : show(Number(value.toFixed(3)), 2);
+}
 
 function signed(value) {
   const size = Math.abs(value).toFixed(2);
