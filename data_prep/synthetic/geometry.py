@@ -297,15 +297,15 @@ def landmarks(anatomy: Mapping[str, Tensor], units: Tensor, pose: Tensor) -> Ten
         (x, y) in pupil distances from the middle between the pupils of a face with no pose,
         (N, len(LANDMARKS), 2).
     """
-    ones = torch.ones(len(units), 1, 2)
-    sides = Geometry(anatomy, units, ones * torch.tensor([-0.5, 0.5]), 0 * ones)
+    ones = torch.ones(len(units), 1, 2, dtype=units.dtype)
+    sides = Geometry(anatomy, units, ones * torch.tensor([-0.5, 0.5], dtype=units.dtype), 0 * ones)
     columns = [sides.inner_end + u * (OUTER_END - sides.inner_end) for u in (0.05, 0.5, 0.95)]
     eye, cheek = 0.5 * ones, 0.56 * ones
     columns += [eye, eye, sides.wing_x * ones, cheek, sides.half * ones]  # (N, 1, 2) each
     left, right = (
         side * torch.cat([c[..., i : i + 1] for c in columns], 2) for i, side in enumerate((-1, 1))
     )
-    middle = torch.zeros(len(units), 1, 5)
+    middle = torch.zeros(len(units), 1, 5, dtype=units.dtype)
     x = torch.cat(
         [
             left[..., :3],

@@ -253,7 +253,7 @@ def _draw(twin: Twin, takes: Sequence[_Take], size: int) -> np.ndarray:
         )
         channels = 3 if twin.color else 1
         if not twin.color:
-            drawn = drawn @ np.array([[0.299], [0.587], [0.114]], np.float32)
+            drawn = drawn @ np.array([[0.299], [0.587], [0.114]])
         for frame, key in zip(drawn, noise[part], strict=True):
             frame += 0.012 * np.random.default_rng(key).standard_normal((size, size, channels), np.float32)
         frames[part] = np.round(255 * drawn.clip(0, 1))  # a grey frame repeats its channel
