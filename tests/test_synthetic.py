@@ -1,4 +1,7 @@
 import hashlib
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from eifn import paper
 from eifn.augment import VIEWS, augment
 from eifn.database import read_database
 from eifn.extractor import Extractor
+from eifn.report import find_runs, read_run
 
 FRONTAL = [0.0, 0.3, 0.9, 0.4, 1.0, 1.0, 1.0]
 
@@ -248,6 +252,16 @@ def test_same_seed_same_bytes_whatever_the_threads():
     assert drawn[0] == drawn[1] == drawn[2]
 
 
+def test_other_instructions_of_a_processor_draw_the_same_face(tmp_path):
+    """Far within a grey level, so that rounding leaves the same bytes."""
+    out = tmp_path / "face.npy"
+    program = "import sys, numpy, test_synthetic as t; numpy.save(sys.argv[1], t.both(12, 25))"
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}  # of PyTorch: nothing newer than SSE
+    command = [sys.executable, "-c", program, str(out)]
+    subprocess.run(command, check=True, env=environment, cwd=Path(__file__).parent)
+    np.testing.assert_allclose(np.load(out), both(12, 25), rtol=0, atol=1e-10)
+
+
 def test_seed_and_subject_and_twin_make_other_people():
     ck, oulu = TWINS["synth-ck"], TWINS["synth-oulu"]
     faces = [
@@ -297,6 +311,14 @@ def test_a_twin_has_the_numbers_of_its_original(twin):
     assert len({hashlib.sha256(frame).digest() for frame in twin.frames}) == len(twin)
     grey = (np.ptp(twin.frames, axis=3) == 0).all()
     assert grey == (twin.name == "synth-ck")
+
+
+@pytest.mark.slow
+def test_the_recorded_runs_saw_these_bytes(twin):
+    """Whatever the processor, which need not be the one that they were made on."""
+    results = Path(__file__).parents[1] / "results" / "laptop" / twin.name
+    for folder in find_runs(results):
+        assert read_run(folder).settings["database"]["sha256"] == twin.sha256
 
 
 @pytest.mark.slow
