@@ -114,7 +114,8 @@ def main() -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.cpu().contiguous() for key, value in extractor.state_dict().items()}
     scratch = options.out.with_name(f".{options.out.name}")
-    safetensors.torch.save_file(state, scratch, {"eifn": json.dumps(about)})
+    # `save_file` would write under a random name first, which a kill leaves behind.
+    scratch.write_bytes(safetensors.torch.save(state, {"eifn": json.dumps(about)}))
     scratch.replace(options.out)
     print(f"{options.out}: loss {history[0]:.3f} in the first epoch, {history[-1]:.3f} in the last")
     return 0
