@@ -27,6 +27,7 @@ from eifn import paper
 from eifn.augment import VIEWS, augment
 from eifn.database import read_database
 from eifn.extractor import Extractor
+from eifn.report import find_runs, read_run
 
 FRONTAL = [0.0, 0.3, 0.9, 0.4, 1.0, 1.0, 1.0]
 
@@ -310,6 +311,14 @@ def test_a_twin_has_the_numbers_of_its_original(twin):
     assert len({hashlib.sha256(frame).digest() for frame in twin.frames}) == len(twin)
     grey = (np.ptp(twin.frames, axis=3) == 0).all()
     assert grey == (twin.name == "synth-ck")
+
+
+@pytest.mark.slow
+def test_the_recorded_runs_saw_these_bytes(twin):
+    """Whatever the processor, which need not be the one that they were made on."""
+    results = Path(__file__).parents[1] / "results" / "laptop" / twin.name
+    for folder in find_runs(results):
+        assert read_run(folder).settings["database"]["sha256"] == twin.sha256
 
 
 @pytest.mark.slow
