@@ -19,10 +19,13 @@ import pandas as pd
 import torch
 import torchvision
 from lightning_fabric import Fabric
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from torchvision.models.vgg import make_layers
 
 from eifn import paper
 from eifn.database import COLUMNS, SIZE, FaceDatabase, write_database
+from eifn.extractor import STAGES
 from eifn.network import EIFN, Variant
 from eifn.training import Checkpoint, Epoch, Preset, Trainer, loss_weights
 
@@ -165,6 +168,17 @@ def random_faces(images: int, like: paper.Evaluation = paper.CK_PLUS) -> FaceDat
         citation="noise",
         made_by="benchmarks",
     )
+
+
+def plain_trunk(width: float) -> nn.Sequential:
+    """VGG-16 up to the last max-pool, of torchvision's layers and started like ours."""
+    plan = [channels for stage in STAGES for channels in (*(int(full * width) for full in stage), "M")]
+    layers = make_layers(plan)
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return layers
 
 
 def write_faces(faces: FaceDatabase, folder: Path) -> Path:

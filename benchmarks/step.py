@@ -3,10 +3,10 @@
     python -m benchmarks.step [--preset laptop paper] [--rounds N] [--json]
 
 One side is an epoch of `Trainer.fit`: choosing the batch, augmenting, both branches, the fusion, the losses,
-backward, clipping (laptop), SGD and the centers. The other is forward and backward of two bare trunks on as
-many batches, in the same precision and memory format. The ratio is step to trunks, of the preset that is
-worse. On a GPU the step is replayed as one CUDA graph; a further row tells what the trunks take if they are
-replayed, too.
+backward, clipping (laptop), SGD and the centers. The other is forward and backward of two bare trunks of
+torchvision's layers on as many batches, in the same precision, memory format and process. The ratio is step
+to trunks, of the preset that is worse. On a GPU the step is replayed as one CUDA graph; a further row tells
+what the trunks take if they are replayed, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from lightning_fabric import Fabric
 from benchmarks import measure
 from eifn import paper
 from eifn.augment import normalize
-from eifn.extractor import Extractor
 from eifn.training import PRESETS, Trainer
 
 
@@ -84,10 +83,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def two_trunks(fabric: Fabric, frames: np.ndarray, width: float, steps: int) -> Callable[[], None]:
-    """Forward and backward of two extractors alone, some times over, on a batch of uint8 (N, 64, 64, 3)."""
+    """Forward and backward of two trunks alone, some times over, on a batch of uint8 (N, 64, 64, 3)."""
     images = normalize(torch.from_numpy(frames).to(fabric.device))  # (N, 3, 64, 64), channels last
-    extractors = [Extractor(width=width).to(memory_format=torch.channels_last) for _ in range(2)]
-    trunks = [fabric.setup_module(extractor) for extractor in extractors]
+    plain = [measure.plain_trunk(width).to(memory_format=torch.channels_last) for _ in range(2)]
+    trunks = [fabric.setup_module(trunk) for trunk in plain]
 
     def run() -> None:
         for _ in range(steps):

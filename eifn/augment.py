@@ -54,9 +54,10 @@ def normalize(frames: Tensor) -> Tensor:
 
     Scaled to 0-1, then by ImageNet's mean and standard deviation.
     """
-    scaled = frames.permute(0, 3, 1, 2).float() / 255  # (N, 3, 64, 64); its memory stays NHWC
+    scaled = frames.permute(0, 3, 1, 2).to(torch.float32, copy=True)  # (N, 3, 64, 64); its memory stays NHWC
+    scaled.div_(255)
     mean, std = (_constant(values, frames.device).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (scaled - mean) / std
+    return scaled.sub_(mean).div_(std)
 
 
 @cache

@@ -36,6 +36,20 @@ def test_outputs_equal_torchvisions_with_the_same_weights(vgg, tmp_path, part, k
     assert torch.equal(ours, theirs)
 
 
+def test_gradients_equal_torchvisions_with_the_same_weights(vgg):
+    extractor = Extractor()
+    extractor.load_state_dict(vgg.features.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    images[1] = 0  # ties: a whole map of equal values
+    for network in (extractor, vgg.features):
+        network.zero_grad()
+        network(images).square().sum().backward()
+    theirs = dict(vgg.features.named_parameters())
+    for name, parameter in extractor.named_parameters():
+        assert parameter.grad.any()
+        assert torch.equal(parameter.grad, theirs[name].grad), name
+
+
 def test_imagenet_is_torchvisions_vgg16(vgg, monkeypatch):
     monkeypatch.setattr(VGG16_Weights, "get_state_dict", lambda self, **_: vgg.state_dict())
     extractor = Extractor()

@@ -1,5 +1,6 @@
 import math
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -461,6 +462,37 @@ def test_two_processes_train_as_one(make_database, tmp_path):
     for key in alone:
         assert torch.equal(first[key], second[key]), key
         torch.testing.assert_close(first[key], alone[key], rtol=1e-4, atol=2e-5, msg=key)
+
+
+FAULTS = """
+import resource
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from eifn.network import EIFN
+from eifn.training import Trainer, loss_weights
+from benchmarks import measure
+
+def count(epoch):
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+
+faults, faces = [], measure.random_faces(200)
+trainer = Trainer(Fabric(accelerator="cpu", devices=1))
+trainer.fit(
+    EIFN(118, 7, width=1 / 8), faces, np.arange(200), weights=loss_weights(faces), epochs=4, drop_every=None,
+    views=1, batch_size=100, clip=10, seed=0, after_epoch=count,
+)
+print(faults[-1] - faults[1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep freed memory")
+def test_a_step_uses_the_memory_of_the_one_before():
+    """Page by page from the system, its tensors would take about 30 000 new pages a step."""
+    command, environment = [sys.executable, "-c", FAULTS], os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True, timeout=300)
+    assert int(done.stdout) < 8000  # of four steps
 
 
 @pytest.mark.parametrize("variant", list(Variant))
