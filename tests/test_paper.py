@@ -1,5 +1,6 @@
 """The numbers against the paper's own text, against each other, and against the package."""
 
+import json
 import pkgutil
 import re
 from dataclasses import asdict
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 
 from eifn import augment, database, paper, training
+from eifn.report import find_runs, read_run
+from eifn.results import summarize
 
+RESULTS = Path(__file__).parents[1] / "results"
 TEXT = Path(__file__).parents[2] / "shared" / "paper" / "eifn-icip2019.md"
 BOTH = pytest.mark.parametrize("evaluation", [paper.CK_PLUS, paper.OULU_CASIA], ids=lambda e: e.name)
 
@@ -160,6 +164,45 @@ def test_the_register_is_complete_and_every_topic_its_own():
         assert all(entry.alternatives), entry.topic
         assert entry.chosen not in entry.alternatives, entry.topic
         assert entry.effect is None or "synthetic" in entry.effect, entry.topic  # measured on nothing else
+
+
+def test_effects_are_what_the_recorded_runs_show():
+    effects = {entry.topic: entry.effect for entry in paper.UNSAID}
+    folders = [
+        folder for twin in ("synth-ck", "synth-oulu") for folder in find_runs(RESULTS / "laptop" / twin)
+    ]
+    recorded = [read_run(folder).predictions for folder in folders]
+    sequences = [summarize(predictions, "sequence") for predictions in recorded]
+    frames = [summarize(predictions, "frame") for predictions in recorded]
+    for topic, others in (
+        ("frame or sequence", [run.accuracy for run in frames]),
+        ("average of the 10 runs", [run.fold_mean for run in sequences]),
+    ):
+        most = max(abs(run.accuracy - other) for run, other in zip(sequences, others, strict=True))
+        assert (
+            f"{len(recorded)} recorded runs: accuracies differ by at most {100 * most:.2f} points"
+            in (effects[topic])
+        )
+
+    by_frame, by_person = (
+        summarize(read_run(RESULTS / run / "efn" / "seed-0").predictions, "frame").accuracy
+        for run in ("leak/synth-ck-leak", "laptop/synth-ck")
+    )
+    assert f"{100 * by_frame:.1f} % instead of {100 * by_person:.1f} %" in effects["folds"]
+
+    rows = json.loads((RESULTS / "sensitivity.json").read_text("utf-8"))["rows"]
+    right = {row["setting"]: f"{row['right']}" for row in rows}
+    learned = {row["setting"]: f"{100 * row['training accuracy']:.0f} %" for row in rows}
+    (of,) = {row["sequences"] for row in rows}
+    ours, seed = "as it is here", "another seed"
+    default = "expression classifier by PyTorch's default"
+    epsilon, total = "epsilon 1e-5 under the root", "center loss summed over the batch"
+    for topic, expected in (
+        ("new layers", [right[default], f"of {of}", right[ours], learned[default], learned[ours]]),
+        ("epsilon of the signed square root", [right[epsilon], f"of {of}", right[ours], right[seed]]),
+        ("reduction of center loss", [right[total], f"of {of}", right[ours], right[seed]]),
+    ):
+        assert re.search(".* ".join(expected), effects[topic]), topic
 
 
 def test_an_entry_prints_all_that_it_says_in_lines_that_fit_a_page():
