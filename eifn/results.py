@@ -98,8 +98,11 @@ class Trend:
 
     comparisons: tuple[Comparison, ...]
     """First less second, at each position of the dial."""
+    slopes: tuple[float, ...]
+    """Of the straight lines of least squares through the differences of each seed: change for one unit of the
+    dial."""
     slope: float
-    """Of the straight line of least squares through the differences: change for one unit of the dial."""
+    """Their mean, which is the slope of the line through the mean differences."""
     interval: tuple[float, float]
     """95 % interval of `slope` for other people, see `trend`."""
 
@@ -255,42 +258,52 @@ def compare(first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame]) -> Co
     )
 
 
-def trend(dial: Sequence[float], first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame]) -> Trend:
+def trend(
+    dial: Sequence[float],
+    first: Sequence[Sequence[pd.DataFrame]],
+    second: Sequence[Sequence[pd.DataFrame]],
+) -> Trend:
     """Does the difference of two variants grow or shrink along a dial that the same people were drawn at?
 
     The slope of a straight line of least squares, d the positions and g their differences, is
 
         slope = Σ (d - mean(d)) g / Σ (d - mean(d))²,
 
-    a weighted sum of the differences, so it is also the mean over sequences of the same weighted sum of their
-    gains (1 where the first alone is right, -1 where the second is). The interval is by the bootstrap over
-    subjects, as in `average`: a person comes with all sequences at all positions. It speaks of other people;
-    each position was trained once, and what another seed would give there is not in it.
+    a weighted sum of the differences, so it is also the mean over seeds and sequences of the same weighted
+    sum of their gains (1 where the first alone is right, -1 where the second is). The interval is by the
+    bootstrap over subjects, as in `average`: a person comes with all sequences at all positions. It speaks of
+    other people and not of other seeds: `slopes` shows how far these agree.
 
     Args:
         dial: the positions, at least two different ones.
-        first: predictions of one variant, one table a position.
+        first: predictions of one variant, at each position one table a seed.
         second: predictions of the other, in the same order.
 
     Raises:
         ResultsError: predictions that are malformed or for different sequences, or fewer than two subjects.
-        ValueError: not as many tables as positions, or all positions alike.
+        ValueError: not as many seeds everywhere, not as many positions, or all of them alike.
     """
     if not len(dial) == len(first) == len(second):
         raise ValueError(
-            f"a table of each variant is needed for each position, got {len(first)} and {len(second)} "
+            f"tables of each variant are needed for each position, got {len(first)} and {len(second)} "
             f"for {len(dial)}"
         )
+    seeds = {len(tables) for tables in (*first, *second)}
+    if len(seeds) > 1:
+        raise ValueError(f"as many seeds are needed everywhere, got {sorted(seeds)}")
     weights = np.asarray(dial, np.float64) - np.mean(dial)
     if not weights.any():
         raise ValueError(f"at least two different positions are needed, got {list(dial)}")
-    right = _right([*first, *second], "sequence")
-    gains = right.iloc[: len(first)] - right.iloc[len(first) :].to_numpy()  # (positions, sequences)
-    slopes = gains.mul(weights / (weights @ weights), axis=0).sum()  # of each sequence
+    weights = np.repeat(weights / (weights @ weights), *seeds)  # (positions * seeds,)
+    right = _right([table for tables in (*first, *second) for table in tables], "sequence")
+    gains = right.iloc[: len(weights)] - right.iloc[len(weights) :].to_numpy()  # (weights, sequences)
+    parts = gains.mul(weights, axis=0).to_numpy().reshape(len(dial), *seeds, -1)
+    slopes = parts.sum(0)  # (seeds, sequences)
     return Trend(
-        comparisons=tuple(compare([one], [other]) for one, other in zip(first, second, strict=True)),
+        comparisons=tuple(compare(*pair) for pair in zip(first, second, strict=True)),
+        slopes=tuple(slopes.mean(1).tolist()),
         slope=float(slopes.mean()),
-        interval=_interval_over_subjects(slopes),
+        interval=_interval_over_subjects(pd.Series(slopes.mean(0), index=gains.columns)),
     )
 
 

@@ -252,36 +252,47 @@ def test_what_is_not_the_same_test_is_not_compared():
         compare([first, first], [first])
 
 
-def test_a_trend_is_the_least_squares_line_and_draws_people():
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_trend_is_the_least_squares_line_and_draws_people(seeds):
     """The slope against SciPy's; its interval against all 5^5 ways to draw 5 people."""
     rng = np.random.default_rng(3)
     dial, sizes = [0, 0.25, 1, 0.5], [1, 6, 2, 4, 3]
     # The first is right the more often the higher the dial; people are more alike than sequences.
-    first = [[rng.random(n) < 0.2 + 0.7 * d * (i % 2) for i, n in enumerate(sizes)] for d in dial]
-    second = [[rng.random(n) < 0.4 for n in sizes] for _ in dial]
-    found = trend(dial, [answered(right) for right in first], [answered(right) for right in second])
+    first = [
+        [[rng.random(n) < 0.2 + 0.7 * d * (i % 2) for i, n in enumerate(sizes)] for _ in range(seeds)]
+        for d in dial
+    ]
+    second = [[[rng.random(n) < 0.4 for n in sizes] for _ in range(seeds)] for _ in dial]
+    found = trend(dial, *([[answered(right) for right in at] for at in side] for side in (first, second)))
     gains = np.array(
         [
-            [int(sum(a)) - int(sum(b)) for a, b in zip(one, other, strict=True)]
-            for one, other in zip(first, second, strict=True)
+            [
+                [int(sum(a)) - int(sum(b)) for a, b in zip(one, other, strict=True)]
+                for one, other in zip(*pair, strict=True)
+            ]
+            for pair in zip(first, second, strict=True)
         ]
-    )  # (positions, people)
-    assert [c.difference for c in found.comparisons] == pytest.approx(gains.sum(1) / 16)
-    assert found.slope == pytest.approx(linregress(dial, gains.sum(1) / 16).slope)
+    )  # (positions, seeds, people)
+    assert [c.difference for c in found.comparisons] == pytest.approx(gains.sum(2).mean(1) / 16)
+    assert found.slopes == pytest.approx([linregress(dial, of).slope for of in gains.sum(2).T / 16])
+    assert found.slope == pytest.approx(np.mean(found.slopes))
     draws = np.array(list(product(range(5), repeat=5)))
-    differences = gains[:, draws].sum(2) / np.array(sizes)[draws].sum(1)  # (positions, draws)
+    differences = gains.mean(1)[:, draws].sum(2) / np.array(sizes)[draws].sum(1)  # (positions, draws)
     slopes = np.polyfit(dial, differences, 1)[0]
     np.testing.assert_allclose(found.interval, np.quantile(slopes, [0.025, 0.975]), atol=0.03)
 
 
 def test_a_trend_that_cannot_be():
     table = answered([[1, 0], [0]])
+    one, two = [table], [table, table]
     with pytest.raises(ValueError, match="got 2 and 1 for 2"):
-        trend([0, 1], [table, table], [table])
+        trend([0, 1], [one, one], [one])
+    with pytest.raises(ValueError, match=r"everywhere, got \[1, 2\]"):
+        trend([0, 1], [one, one], [one, two])
     with pytest.raises(ValueError, match="two different positions"):
-        trend([1, 1], [table, table], [table, table])
+        trend([1, 1], [one, one], [one, one])
     with pytest.raises(ResultsError, match="not the same test data"):
-        trend([0, 1], [table, answered([[1], [0]])], [table, table])
+        trend([0, 1], [one, [answered([[1], [0]])]], [one, one])
 
 
 def test_holm_is_the_closed_test():
