@@ -105,8 +105,9 @@ sweep: | environment
 	    for twin in synth-ck synth-oulu; do \
 	        "$(BIN)/python" -m data_prep synthetic --twin $$twin --entanglement $$dial \
 	            --out data/entanglement-$$dial/$$twin || exit 1; done; \
-	    "$(BIN)/eifn" crossval --database data/entanglement-$$dial/synth-ck --precision bf16-mixed \
-	        --variant efn,eifn --out runs/entanglement-$$dial || exit 1; done
+	    for seed in 0 1; do \
+	        "$(BIN)/eifn" crossval --database data/entanglement-$$dial/synth-ck --precision bf16-mixed \
+	            --variant efn,eifn --seed $$seed --out runs/entanglement-$$dial || exit 1; done; done
 
 # Every frame a person of its own: the protocol, unchanged, then splits frames at random.
 leak: $(PREPARED) | environment

@@ -512,9 +512,9 @@ def _keep_freed_memory() -> None:
     in the next: about a sixth of a training at laptop width. Other libraries of C are left as they are.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        trim_threshold, mmap_threshold = -1, -3  # in malloc.h with M_ in front
+        trim_threshold, mmap_max = -1, -4  # in malloc.h with M_ in front
         libc.mallopt(trim_threshold, 2**31 - 1)  # bytes that may lie free
-        libc.mallopt(mmap_threshold, 2**25)  # smaller ones get no pages of their own; the most it takes
+        libc.mallopt(mmap_max, 0)  # nor does any tensor, however large, get pages of its own
 
 
 @contextlib.contextmanager
