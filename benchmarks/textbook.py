@@ -13,11 +13,9 @@ the reader, of the last preset.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -32,6 +30,7 @@ from torchvision import transforms
 from benchmarks import measure
 from eifn import paper
 from eifn.augment import MEAN, STD
+from eifn.crossval import local_pool
 from eifn.database import FaceDatabase
 from eifn.extractor import STAGES
 from eifn.objective import LossWeights
@@ -225,9 +224,9 @@ def textbook_epoch(
 @contextlib.contextmanager
 def readers_process(faces: FaceDatabase, **options: Any) -> Iterator[Callable[[], float]]:
     """`textbook_epoch` in a new process, which ends with the context."""
-    spawn = multiprocessing.get_context("spawn")  # a process that was forked cannot use CUDA
-    with ProcessPoolExecutor(1, spawn, _start_reader, (faces, options)) as process:
-        yield lambda: process.submit(_take_epoch).result()
+    with local_pool(1) as pool:
+        pool.submit(_start_reader, faces, options).result()
+        yield lambda: pool.submit(_take_epoch).result()
 
 
 def _start_reader(faces: FaceDatabase, options: dict[str, Any]) -> None:
