@@ -37,7 +37,7 @@ help:
 	@echo 'make sheets      draw contact sheets of the synthetic faces into _build/sheets'
 	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
 	@echo 'make models      train the three models that come with the package again (5 minutes)'
-	@echo 'make sweep       the entanglement sweep: two variants at each position of the dial (an hour)'
+	@echo 'make sweep       the entanglement sweep: two variants and seeds at each position of the dial (80 minutes)'
 	@echo 'make leak        EFN on random folds of frames, for chapter 2 (7 minutes)'
 	@echo 'make bench       run the benchmarks'
 	@echo 'make clean       remove what make built; keeps .venv, runs/ and your own databases'
