@@ -179,10 +179,8 @@ def test_effects_are_what_the_recorded_runs_show():
         ("average of the 10 runs", [run.fold_mean for run in sequences]),
     ):
         most = max(abs(run.accuracy - other) for run, other in zip(sequences, others, strict=True))
-        assert (
-            f"{len(recorded)} recorded runs: accuracies differ by at most {100 * most:.2f} points"
-            in (effects[topic])
-        )
+        expected = f"{len(recorded)} recorded runs: accuracies differ by at most {100 * most:.2f} points"
+        assert expected in effects[topic]
 
     by_frame, by_person = (
         summarize(read_run(RESULTS / run / "efn" / "seed-0").predictions, "frame").accuracy

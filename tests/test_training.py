@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -495,6 +496,7 @@ def test_a_step_uses_the_memory_of_the_one_before():
     for width in (1 / 8, 1 / 2):
         done = subprocess.run(
             [sys.executable, "-c", FAULTS, str(width)],
+            cwd=Path(__file__).parents[1],
             check=True,
             env=environment,
             capture_output=True,
