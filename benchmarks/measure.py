@@ -24,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 from torchvision.models.vgg import make_layers
 
 from eifn import paper
+from eifn.crossval import device_name
 from eifn.database import COLUMNS, SIZE, FaceDatabase, write_database
 from eifn.extractor import STAGES
 from eifn.network import EIFN, Variant
@@ -271,7 +272,7 @@ def print_result(
 def machine(device: torch.device) -> dict[str, Any]:
     """The device, what it is driven by, and how busy the machine was before."""
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device": device_name(device),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -280,14 +281,6 @@ def machine(device: torch.device) -> dict[str, Any]:
         "torchvision": torchvision.__version__,
         "load before": LOAD_BEFORE,
     }
-
-
-def _processor() -> str:
-    """The name of the CPU: `platform.processor` does not give it on Linux."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text("utf-8").splitlines() if about.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _wait(device: torch.device) -> None:

@@ -418,7 +418,7 @@ def _make(piece: Piece) -> None:
             "resumed": resumed,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 1),
-            "device": _device_name(trainer.fabric.device),
+            "device": device_name(trainer.fabric.device),
             "threads": torch.get_num_threads(),
             "platform": platform.platform(),
             "versions": {
@@ -626,8 +626,14 @@ def _commit() -> str | None:
     return None
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+def device_name(device: torch.device) -> str:
+    """What the maker of a GPU or of this machine's processor calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    about = Path("/proc/cpuinfo")  # `platform.processor` does not give the name on Linux
+    lines = about.read_text("utf-8").splitlines() if about.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _difference(theirs: Any, ours: Any, name: str = "") -> str:

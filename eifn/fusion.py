@@ -5,11 +5,13 @@ Book: chapter 4, *Bilinear pooling*.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import threshold_
 
 
 def bilinear_pool(identity_map: Tensor, expression_map: Tensor) -> Tensor:
@@ -26,18 +28,8 @@ def bilinear_pool(identity_map: Tensor, expression_map: Tensor) -> Tensor:
     Raises:
         ValueError: the maps do not have four dimensions, or differ in more than their channels.
     """
-    same = (
-        identity_map.shape[:1] + identity_map.shape[2:] == expression_map.shape[:1] + expression_map.shape[2:]
-    )
-    if identity_map.ndim != 4 or expression_map.ndim != 4 or not same:
-        raise ValueError(
-            "the two maps must be (N, channels, H, W) and differ in channels only; "
-            f"got {tuple(identity_map.shape)} and {tuple(expression_map.shape)}"
-        )
-    dtype = torch.promote_types(torch.promote_types(identity_map.dtype, expression_map.dtype), torch.float32)
-    with torch.autocast(identity_map.device.type, enabled=False):
-        identity = identity_map.to(dtype).flatten(2)  # (N, C_id, locations)
-        expression = expression_map.to(dtype).flatten(2)  # (N, C_exp, locations)
+    identity, expression = _descriptors(identity_map, expression_map)
+    with torch.autocast(identity.device.type, enabled=False):
         return identity @ expression.mT  # (N, C_id, C_exp): the matrix product is the sum of outer products
 
 
@@ -48,53 +40,15 @@ def signed_sqrt(z: Tensor) -> Tensor:
     gradient into NaN. An epsilon under the root would cure that and cost scale invariance: with features
     around 1e-3, an epsilon of 1e-5 is as large as the signal. So the gradient is set where z is 0.
     """
-    return _SignedSqrt.apply(z)
-
-
-class _SignedSqrt(torch.autograd.Function):
-    """Written out, as `_UnitLength` is.
-
-    At full width z has 262 144 entries an image, and what autograd puts together goes over them, and makes
-    room for as many, several times more often than is needed.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        root = z.abs().sqrt_().copysign_(z)
-        ctx.save_for_backward(root)
-        return root
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        (root,) = ctx.saved_tensors
-        slope = root.abs().mul_(2)  # its inverse
-        slope.masked_fill_(slope == 0, torch.inf)
-        return torch.div(upstream, slope, out=slope)
-
-
-class _UnitLength(torch.autograd.Function):
-    """`torch.nn.functional.normalize` of rows, (N, D)."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(
-            1e-12
-        )  # a row may be all zero
-        unit = rows / length
-        ctx.save_for_backward(unit, length)
-        return unit
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        unit, length = ctx.saved_tensors
-        along = torch.linalg.vecdot(upstream, unit)[:, None]  # what would only lengthen a row
-        return torch.addcmul(upstream, unit, along, value=-1).div_(length)
+    zero = z == 0
+    root = z.abs().masked_fill(zero, 1).sqrt()  # no root of 0 is taken, so none has to be differentiated
+    return root.copysign(z).masked_fill(zero, 0)
 
 
 def fuse(identity_map: Tensor, expression_map: Tensor) -> Tensor:
     """The fused vector z of the paper: bilinear pooling, `vec`, signed square root, L2 normalisation.
+
+    It is `normalize(signed_sqrt(bilinear_pool(...).flatten(1)))`, forward and backward written out.
 
     Args:
         identity_map: (N, C_id, H, W).
@@ -106,6 +60,69 @@ def fuse(identity_map: Tensor, expression_map: Tensor) -> Tensor:
     Raises:
         ValueError: see `bilinear_pool`.
     """
-    pooled = bilinear_pool(identity_map, expression_map).flatten(1)  # (N, C_id * C_exp)
-    with torch.autocast(pooled.device.type, enabled=False):
-        return _UnitLength.apply(signed_sqrt(pooled))
+    identity, expression = _descriptors(identity_map, expression_map)
+    with torch.autocast(identity.device.type, enabled=False):
+        return _Fuse.apply(identity, expression)
+
+
+def _descriptors(identity_map: Tensor, expression_map: Tensor) -> tuple[Tensor, Tensor]:
+    """The descriptors of all locations, (N, C_id, H * W) and (N, C_exp, H * W), at least float32."""
+    same = (
+        identity_map.shape[:1] + identity_map.shape[2:] == expression_map.shape[:1] + expression_map.shape[2:]
+    )
+    if identity_map.ndim != 4 or expression_map.ndim != 4 or not same:
+        raise ValueError(
+            "the two maps must be (N, channels, H, W) and differ in channels only; "
+            f"got {tuple(identity_map.shape)} and {tuple(expression_map.shape)}"
+        )
+    dtype = torch.promote_types(torch.promote_types(identity_map.dtype, expression_map.dtype), torch.float32)
+    return identity_map.to(dtype).flatten(2), expression_map.to(dtype).flatten(2)
+
+
+class _Fuse(torch.autograd.Function):
+    """A few images at a time, and their products once more on the way back.
+
+    At full width a fused vector has 262 144 entries. What autograd puts together goes over those of the whole
+    batch, 105 MB, a dozen times and keeps several copies. Here a CPU finds in its cache all but the vector
+    itself and its gradient, and nothing else is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, identity: Tensor, expression: Tensor) -> Tensor:
+        fused = identity.new_empty(len(identity), identity.shape[1], expression.shape[1])
+        length = identity.new_empty(len(identity), 1, 1)
+        for some in _parts(fused):
+            pooled = identity[some] @ expression[some].mT
+            root = torch.copysign(pooled.abs().sqrt_(), pooled, out=fused[some])
+            torch.linalg.vector_norm(root, dim=(1, 2), keepdim=True, out=length[some])
+            root.div_(length[some].clamp_min_(1e-12))  # a map may be all zero
+        ctx.save_for_backward(identity, expression, fused, length)
+        return fused.flatten(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        identity, expression, fused, length = ctx.saved_tensors
+        upstream = upstream.unflatten(1, fused.shape[1:])
+        gradients = [
+            torch.empty_like(descriptors) if needed else None
+            for descriptors, needed in zip((identity, expression), ctx.needs_input_grad, strict=True)
+        ]
+        with torch.autocast(upstream.device.type, enabled=False):
+            for some in _parts(fused):
+                slope = (identity[some] @ expression[some].mT).abs_().sqrt_().mul_(2)  # its inverse
+                threshold_(slope, 0, torch.inf)  # where the product is 0, so is the gradient
+                along = (upstream[some] * fused[some]).sum((1, 2), keepdim=True)  # only lengthens
+                across = torch.addcmul(upstream[some], fused[some], along, value=-1)
+                of_pooled = across.div_(length[some]).div_(slope)
+                if gradients[0] is not None:
+                    torch.bmm(of_pooled, expression[some], out=gradients[0][some])
+                if gradients[1] is not None:
+                    torch.bmm(of_pooled.mT, identity[some], out=gradients[1][some])
+        return tuple(gradients)
+
+
+def _parts(fused: Tensor) -> Iterator[slice]:
+    """As many images at a time as fit the cache of a CPU, or all that there are on a GPU."""
+    size = max(1, 2**19 // fused.shape[1:].numel() if fused.device.type == "cpu" else len(fused))
+    return (slice(start, start + size) for start in range(0, len(fused), size))

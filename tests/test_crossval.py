@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,10 @@ def test_provenance_says_how_it_was_made(run):
     assert about["made"]["commit"] is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", about["made"]["commit"])
     assert about["made"]["resumed"] is False
     assert about["made"]["versions"].keys() == {"python", "torch", "torchvision", "numpy"}
+    assert about["made"]["device"]
+    if lscpu := shutil.which("lscpu"):
+        about_processor = subprocess.run([lscpu], capture_output=True, text=True, check=True).stdout
+        assert about["made"]["device"] in about_processor
     text = (folder / "fold-07" / "provenance.json").read_text("utf-8")
     assert str(run.out.parent) not in text
     assert os.path.expanduser("~") not in text  # noqa: PTH111

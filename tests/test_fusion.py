@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from eifn.fusion import bilinear_pool, fuse, signed_sqrt
 
@@ -37,6 +38,45 @@ def test_gradients_agree_with_the_loop(maps):
     (oracle(*theirs)[1] * weight).sum().backward()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize(("images", "channels"), [(5, (512, 512)), (3, (1024, 768)), (0, (5, 7))])
+def test_images_that_are_fused_a_few_at_a_time(images, channels):
+    """At full width a CPU takes two at a time; of a wider network, one; and there may be none."""
+    torch.manual_seed(0)
+    maps = [torch.randn(images, c, 2, 2).relu_() for c in channels]
+    weight = torch.randn(images, channels[0] * channels[1])
+    ours = [m.clone().requires_grad_() for m in maps]
+    theirs = [m.double().requires_grad_() for m in maps]
+    z = fuse(*ours)
+    expected = functional.normalize(signed_sqrt(bilinear_pool(*theirs).flatten(1)))
+    torch.testing.assert_close(z.double(), expected, rtol=1e-5, atol=1e-7)
+    (z * weight).sum().backward()
+    (expected * weight).sum().backward()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("held", [0, 1])
+def test_a_map_that_needs_no_gradient(maps, held):
+    """EIFN* cuts one of them off; the other gets what it would have got."""
+    both = [m.clone().requires_grad_() for m in maps]
+    fuse(*both)[:, ::3].sum().backward()
+    one = [m.clone().requires_grad_(i != held) for i, m in enumerate(maps)]
+    fuse(*one)[:, ::3].sum().backward()
+    assert one[held].grad is None
+    assert torch.equal(one[1 - held].grad, both[1 - held].grad)
+
+
+def test_what_is_no_number_stays_none(maps):
+    """A training that has diverged must show."""
+    maps[0][1] = torch.nan
+    ours = [m.requires_grad_() for m in maps]
+    z = fuse(*ours)
+    z.sum().backward()
+    assert torch.isnan(z).any(1).tolist() == [False, True, False]
+    for m in ours:
+        assert torch.isnan(m.grad).flatten(1).any(1).tolist() == [False, True, False]
 
 
 def test_gradcheck():
@@ -91,6 +131,15 @@ def test_bfloat16_autocast_keeps_root_and_norm_in_float32(maps):
     # The same numbers, rounded to bfloat16 beforehand, fused in float64: nothing else may have been lost.
     torch.testing.assert_close(z.double(), oracle(*[m.float() for m in low])[1], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(z.norm(dim=1), torch.ones(3))
+
+
+def test_backward_under_autocast_stays_in_float32(maps):
+    inside, outside = [[m.clone().requires_grad_() for m in maps] for _ in range(2)]
+    fuse(*outside)[:, ::3].sum().backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fuse(*inside)[:, ::3].sum().backward()
+    for a, b in zip(inside, outside, strict=True):
+        assert torch.equal(a.grad, b.grad)
 
 
 def test_rank_is_at_most_the_number_of_locations():
