@@ -91,38 +91,37 @@ class _Fuse(torch.autograd.Function):
     def forward(ctx: Any, identity: Tensor, expression: Tensor) -> Tensor:
         fused = identity.new_empty(len(identity), identity.shape[1], expression.shape[1])
         length = identity.new_empty(len(identity), 1, 1)
-        for some in _parts(fused):
-            pooled = identity[some] @ expression[some].mT
-            root = torch.copysign(pooled.abs().sqrt_(), pooled, out=fused[some])
-            torch.linalg.vector_norm(root, dim=(1, 2), keepdim=True, out=length[some])
-            root.div_(length[some].clamp_min_(1e-12))  # a map may be all zero
-        ctx.save_for_backward(identity, expression, fused, length)
+        for z, norm, a, b in _parts(fused, length, identity, expression):
+            pooled = a @ b.mT
+            torch.copysign(pooled.abs().sqrt_(), pooled, out=z)
+            torch.linalg.vector_norm(z, dim=(1, 2), keepdim=True, out=norm)
+            z.div_(norm.clamp_min_(1e-12))  # a map may be all zero
+        ctx.save_for_backward(fused, length, identity, expression)
         return fused.flatten(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        identity, expression, fused, length = ctx.saved_tensors
+        fused, length, identity, expression = ctx.saved_tensors
         upstream = upstream.unflatten(1, fused.shape[1:])
-        gradients = [
-            torch.empty_like(descriptors) if needed else None
-            for descriptors, needed in zip((identity, expression), ctx.needs_input_grad, strict=True)
-        ]
+        of_identity, of_expression = [], []
         with torch.autocast(upstream.device.type, enabled=False):
-            for some in _parts(fused):
-                slope = (identity[some] @ expression[some].mT).abs_().sqrt_().mul_(2)  # its inverse
+            for z, norm, a, b, g in _parts(fused, length, identity, expression, upstream):
+                slope = (a @ b.mT).abs_().sqrt_().mul_(2)  # its inverse
                 threshold_(slope, 0, torch.inf)  # where the product is 0, so is the gradient
-                along = (upstream[some] * fused[some]).sum((1, 2), keepdim=True)  # only lengthens
-                across = torch.addcmul(upstream[some], fused[some], along, value=-1)
-                of_pooled = across.div_(length[some]).div_(slope)
-                if gradients[0] is not None:
-                    torch.bmm(of_pooled, expression[some], out=gradients[0][some])
-                if gradients[1] is not None:
-                    torch.bmm(of_pooled.mT, identity[some], out=gradients[1][some])
-        return tuple(gradients)
+                along = (g * z).sum((1, 2), keepdim=True)  # what would only lengthen z
+                of_pooled = torch.addcmul(g, z, along, value=-1).div_(norm).div_(slope)
+                if ctx.needs_input_grad[0]:
+                    of_identity.append(of_pooled @ b)
+                if ctx.needs_input_grad[1]:
+                    of_expression.append(of_pooled.mT @ a)
+        return (
+            torch.cat(of_identity) if of_identity else None,
+            torch.cat(of_expression) if of_expression else None,
+        )
 
 
-def _parts(fused: Tensor) -> Iterator[slice]:
-    """As many images at a time as fit the cache of a CPU, or all that there are on a GPU."""
+def _parts(fused: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """All tensors, as many images at a time as fit the cache of a CPU, or all at once on a GPU."""
     size = max(1, 2**19 // fused.shape[1:].numel() if fused.device.type == "cpu" else len(fused))
-    return (slice(start, start + size) for start in range(0, len(fused), size))
+    return zip(*(tensor.split(size) for tensor in (fused, *others)), strict=True)
