@@ -26,13 +26,15 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from benchmarks import measure
-from eifn import fusion, training
+from eifn import network, training
 from eifn.center_loss import CenterLoss
 from eifn.crossval import FOLDS
 from eifn.database import DatabaseError, FaceDatabase, read_database
 from eifn.folds import Fold, subject_folds
+from eifn.fusion import bilinear_pool
 from eifn.network import EIFN, Variant
 from eifn.results import answers, tabulate
 from eifn.training import PRESETS, Epoch, Preset, Trainer, derive_seed, train_stage_two
@@ -43,7 +45,12 @@ OTHER_SEED = "another seed"
 
 def epsilon_under_the_root() -> AbstractContextManager[object]:
     """1e-5 under the root, and autograd's gradient, as in other bilinear networks."""
-    return patch.object(fusion, "signed_sqrt", lambda z: z.sign() * torch.sqrt(z.abs() + 1e-5))
+
+    def fuse(identity_map: Tensor, expression_map: Tensor) -> Tensor:
+        pooled = bilinear_pool(identity_map, expression_map).flatten(1)  # (N, C_id * C_exp)
+        return functional.normalize(pooled.sign() * torch.sqrt(pooled.abs() + 1e-5))
+
+    return patch.object(network, "fuse", fuse)
 
 
 def center_loss_summed() -> AbstractContextManager[object]:

@@ -14,12 +14,11 @@ import torch
 from lightning_fabric import Fabric
 
 from benchmarks import fusion, measure, protocol, scaling, sensitivity, textbook
-from eifn import training
+from eifn import network, training
 from eifn.augment import normalize
 from eifn.center_loss import CenterLoss
 from eifn.crossval import plan
 from eifn.database import read_database
-from eifn.fusion import fuse
 from eifn.network import EIFN, Variant
 from eifn.objective import LossWeights, losses
 from eifn.training import PRESETS, Trainer
@@ -349,7 +348,7 @@ def test_every_setting_makes_its_choice_and_takes_it_back():
         view = torch.full((2,), 8)
         images = torch.arange(2 * 3 * 8 * 8).float().view(2, 3, 8, 8)
         return {
-            "epsilon 1e-5 under the root": fuse(
+            "epsilon 1e-5 under the root": network.fuse(
                 1e-3 * torch.ones(1, 2, 1, 1), torch.tensor([[[[1.0]], [[2.0]]]])
             ),
             "center loss summed over the batch": CenterLoss(3, 4)(embedding, labels),
