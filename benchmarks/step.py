@@ -34,16 +34,14 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="N",
         help="an epoch (default: laptop 4, paper 1; 20 on a GPU)",
     )
-    parser.add_argument(
-        "--rounds", type=measure.positive, metavar="N", help="default: laptop 15, paper 5; 30 on a GPU"
-    )
+    parser.add_argument("--rounds", type=measure.positive, metavar="N", help="default: 15; 30 on a GPU")
     options = parser.parse_args(arguments)
     rows, ratios = [], {}
     for name in options.preset:
         preset = PRESETS[name]
         fabric = measure.fabric_for(options.accelerator, preset.precision)
         on_gpu = fabric.device.type == "cuda"
-        rounds = options.rounds or (30 if on_gpu else 15 if preset.width < 1 else 5)
+        rounds = options.rounds or (30 if on_gpu else 15)
         steps = options.steps or (20 if on_gpu else 4 if preset.width < 1 else 1)
         faces = measure.random_faces(steps * paper.BATCH_SIZE)
         run_trunks = two_trunks(fabric, faces.frames[: paper.BATCH_SIZE], preset.width, steps)
