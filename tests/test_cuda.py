@@ -11,6 +11,7 @@ from test_training import build, faces, fit, state
 
 from eifn import training
 from eifn.crossval import crossval, local_pool
+from eifn.fusion import fuse
 from eifn.network import Variant
 from eifn.training import Checkpoint, Trainer
 
@@ -86,6 +87,21 @@ def test_a_gpu_learns_what_a_cpu_learns(trainer, faces):
     assert vars(epoch) == pytest.approx(vars(expected), rel=0.03)
     probabilities = (t.predict(m, faces.frames) for t, m in ((trainer, ours), (cpu, theirs)))
     np.testing.assert_allclose(*probabilities, atol=0.03)
+
+
+def test_a_gpu_fuses_as_a_cpu_does():
+    """All images at once there, a few at a time here."""
+    torch.manual_seed(0)
+    maps = torch.randn(2, 5, 512, 2, 2).relu_()
+    upstream = torch.randn(5, 512 * 512)
+    found = []
+    for device in ("cpu", "cuda"):
+        ours = [m.to(device).requires_grad_() for m in maps]
+        z = fuse(*ours)
+        gradients = torch.autograd.grad(z, ours, upstream.to(device))
+        found.append([tensor.detach().cpu() for tensor in (z, *gradients)])
+    for cpu, cuda in zip(*found, strict=True):
+        torch.testing.assert_close(cuda, cpu, rtol=1e-4, atol=1e-5)
 
 
 def test_processes_share_a_gpu(run):
