@@ -20,6 +20,7 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
+from eifn.augment import VIEWS
 from eifn.crossval import (
     Run,
     RunError,
@@ -148,6 +149,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"images a step, for a device with little memory (default: the paper's {BATCH_SIZE})",
     )
+    recipe.add_argument(
+        "--views",
+        type=int,
+        choices=range(1, VIEWS + 1),
+        metavar="N",
+        help=f"how many of its {VIEWS} augmented views an epoch shows of each image, for a longer or shorter "
+        f"training (default: paper {VIEWS}, wide and laptop 1)",
+    )
     recipe.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     recipe.add_argument(
         "--accelerator",
@@ -256,7 +265,7 @@ def _positive(text: str) -> int:
 
 def _recipe(options: argparse.Namespace) -> Preset:
     """The preset, with what was asked for and what suits the processor."""
-    names = ("weights", "precision", "batch_size")
+    names = ("weights", "precision", "batch_size", "views")
     given = {name: getattr(options, name) for name in names if getattr(options, name)}
     if Fabric(accelerator=options.accelerator, devices=1).device.type == "cpu" and _multiplies_in_bfloat16():
         given.setdefault("precision", "bf16-mixed")

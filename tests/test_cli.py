@@ -361,13 +361,17 @@ def test_train_goes_on_where_it_was_interrupted(data, tmp_path, capsys, monkeypa
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_smaller_batch_is_another_recipe(data, tmp_path):
+def test_another_batch_or_more_views_are_another_recipe(data, tmp_path, capsys):
     out = tmp_path / "runs"
     command = ("crossval", "--database", data / "tiny", "--variant", "efn", "--out", out)
-    assert run(*command, "--batch-size", "16", "--tensorboard", tmp_path / "events") == 0
+    with pytest.raises(SystemExit):
+        run(*command, "--views", "15")
+    assert "argument --views: invalid choice: 15" in capsys.readouterr().err
+    assert run(*command, "--batch-size", "16", "--views", "2", "--tensorboard", tmp_path / "events") == 0
     about = json.loads(next(out.rglob("fold-00/provenance.json")).read_text())
     assert about["settings"]["preset"]["batch_size"] == 16
-    assert "--batch-size 16 --tensorboard events" in about["made"]["command"]
+    assert about["settings"]["preset"]["views"] == 2
+    assert "--batch-size 16 --views 2 --tensorboard events" in about["made"]["command"]
     assert len(list((tmp_path / "events").rglob("events.*"))) == 11
     assert run(*command) == 2
 
