@@ -191,6 +191,14 @@ def test_the_readme_quotes_the_recorded_runs(capsys):
             assert f"{difference} " in readme
             assert f"{low} to {high})" in readme
 
+    assert main(["report", str(ROOT / "results" / "two-views"), "--json"]) == 0
+    (longer,) = json.loads(capsys.readouterr().out)["groups"]
+    has = {v: f"{100 * mean['sequence']['accuracy']:.1f}" for v, mean in longer["means"].items()}
+    assert f"EFN has {has['efn']} %,\nEIFN\\* {has['eifn-star']} and EIFN {has['eifn']}," in readme
+    (found,) = (c for c in longer["comparisons"] if (c["first"], c["second"]) == ("eifn", "efn"))
+    difference, low, high = (f"{100 * x:+.1f}" for x in (found["difference"], *found["interval"]))
+    assert f"EIFN less EFN is {difference} ({low} to {high})" in readme
+
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 def test_a_change_of_package_or_data_discards_cached_outputs(tmp_path):
