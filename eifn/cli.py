@@ -121,9 +121,9 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         choices=PRESETS,
         default="laptop",
-        help="paper: full width, ImageNet start, all 14 views, wants a GPU; wide: one view an epoch and half "
-        "the epochs; laptop: an eighth of the width, pre-trained on drawn faces, minutes on two cores "
-        "(default: %(default)s)",
+        help="paper: full width, ImageNet start, all 14 views, wants a GPU; wide: one view an epoch and "
+        "about half the epochs; laptop: an eighth of the width, pre-trained on drawn faces, minutes on two "
+        "cores (default: %(default)s)",
     )
     recipe.add_argument(
         "--stage-one",
