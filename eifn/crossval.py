@@ -190,22 +190,14 @@ def plan(run: Run) -> list[Piece]:
         FoldError: fewer than ten subjects.
     """
     faces = read_database(run.database)
-
-    def settings_on(database: FaceDatabase) -> dict[str, object]:
-        return {
-            "database": _identity(database),
-            "variant": run.variant.value,
-            "preset": {
-                **asdict(run.recipe),
-                "weights": _weights_identity(run.recipe.weights),
-                "views": run.recipe.views_of(database),
-            },
-            "loss_weights": asdict(loss_weights(database)),
-            "seed": run.seed,
-            "eifn": eifn.__version__,
-            "code": code_sha256(),
-        }
-
+    recipe = {**asdict(run.recipe), "weights": _weights_identity(run.recipe.weights)}
+    common = {
+        "variant": run.variant.value,
+        "preset": recipe,
+        "seed": run.seed,
+        "eifn": eifn.__version__,
+        "code": code_sha256(),
+    }
     pieces, start, stage_one = [], None, None
     if run.stage_one is not None:
         other = read_database(run.stage_one)
@@ -213,7 +205,7 @@ def plan(run: Run) -> list[Piece]:
             raise RunError(
                 f"{run.stage_one}: stage one would train on the test subjects; give it another database"
             )
-        stage_one = settings_on(other)
+        stage_one = {"database": _identity(other), **common, "loss_weights": asdict(loss_weights(other))}
         folder = run.out / run.preset / "stage-one" / other.name / run.variant / f"seed-{run.seed}"
         start = folder / "model.safetensors"
         pieces.append(
@@ -223,7 +215,7 @@ def plan(run: Run) -> list[Piece]:
                 folder=folder,
                 settings=stage_one,
                 start=None,
-                images=len(other) * run.recipe.views_of(other),
+                images=len(other) * run.recipe.views,
                 epochs=run.recipe.stage_one_epochs,
             )
         )
@@ -235,12 +227,14 @@ def plan(run: Run) -> list[Piece]:
                 fold=number,
                 folder=folder / f"fold-{number:02d}",
                 settings={
-                    **settings_on(faces),
+                    "database": _identity(faces),
                     "folds": {"rule": run.rule, "of": FOLDS, "fold": number},
+                    **common,
+                    "loss_weights": asdict(loss_weights(faces)),
                     "stage_one": stage_one,
                 },
                 start=start,
-                images=len(fold.rows(faces)[0]) * run.recipe.views_of(faces),
+                images=len(fold.rows(faces)[0]) * run.recipe.views,
                 epochs=run.recipe.stage_two_epochs,
             )
         )

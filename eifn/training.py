@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import hashlib
 import json
-import math
 import os
 import sys
 import time
@@ -46,9 +45,6 @@ LOSS_WEIGHTS = {
 OTHER_WEIGHTS = LossWeights(center=1e-4, identity=1, expression=1)
 """For a database that the paper does not have."""
 
-EPOCH_IMAGES = 1440
-"""How many images an epoch of the short presets shows at least: as many as Oulu-CASIA has."""
-
 
 def loss_weights(database: FaceDatabase) -> LossWeights:
     """The λ to train on a database with, by its name."""
@@ -63,9 +59,8 @@ class Preset:
     """Of the extractors; 1 is VGG-16."""
     weights: str
     """Where the extractors start: see `Extractor.load_weights`."""
-    views: int | None
-    """How many of its 14 augmented views an epoch shows of each image, drawn anew each epoch; None is as few
-    as make `EPOCH_IMAGES`."""
+    views: int
+    """How many of its 14 augmented views an epoch shows of each image, drawn anew each epoch."""
     stage_one_epochs: int
     """Pre-training on the other database, at the initial rate throughout."""
     stage_two_epochs: int
@@ -76,10 +71,6 @@ class Preset:
     """Shorten a gradient that is longer than this, over all parameters together; None never does."""
     precision: str
     """Fabric's name of the number format, e.g. `"bf16-mixed"`."""
-
-    def views_of(self, database: FaceDatabase) -> int:
-        """How many views an epoch shows of each image of a database; every fold of it shows as many."""
-        return self.views or min(VIEWS, math.ceil(EPOCH_IMAGES / len(database)))
 
 
 PRESETS = {
@@ -96,7 +87,7 @@ PRESETS = {
     "wide": Preset(
         width=1,
         weights="imagenet",
-        views=None,
+        views=1,
         stage_one_epochs=12,
         stage_two_epochs=30,
         batch_size=paper.BATCH_SIZE,
@@ -106,7 +97,7 @@ PRESETS = {
     "laptop": Preset(
         width=1 / 8,
         weights="laptop",
-        views=None,
+        views=1,
         stage_one_epochs=30,
         stage_two_epochs=30,
         batch_size=paper.BATCH_SIZE,
@@ -376,7 +367,7 @@ def train_stage_one(
         weights=loss_weights(database),
         epochs=preset.stage_one_epochs,
         drop_every=None,
-        views=preset.views_of(database),
+        views=preset.views,
         batch_size=preset.batch_size,
         clip=preset.clip,
         seed=seed,
@@ -432,7 +423,7 @@ def train_stage_two(
         weights=loss_weights(database),
         epochs=preset.stage_two_epochs,
         drop_every=paper.LEARNING_RATE_STEP,
-        views=preset.views_of(database),
+        views=preset.views,
         batch_size=preset.batch_size,
         clip=preset.clip,
         seed=seed,

@@ -140,25 +140,7 @@ def test_the_recipe_drops_the_rate_every_20_epochs_in_stage_two_only(trainer, fa
     train_stage_two(trainer, faces, np.arange(8), start=start, variant=Variant.EIFN, preset=tiny, seed=0)
     assert [(call["drop_every"], call["epochs"]) for call in calls] == [(None, 1), (20, 2)]
     assert PRESETS["paper"].stage_two_epochs == 60
-    assert PRESETS["paper"].views_of(faces) == VIEWS
-
-
-@pytest.mark.parametrize(
-    ("images", "views"), [(5000, 1), (1440, 1), (981, 2), (720, 2), (719, 3), (9, VIEWS)]
-)
-def test_a_short_preset_shows_as_few_views_as_make_an_epoch(images, views):
-    assert PRESETS["laptop"].views_of(range(images)) == PRESETS["wide"].views_of(range(images)) == views
-    assert replace(PRESETS["laptop"], views=5).views_of(range(images)) == 5
-
-
-def test_every_part_of_a_database_is_shown_in_as_many_views(trainer, faces, tiny, monkeypatch):
-    calls = []
-    monkeypatch.setattr(trainer, "fit", lambda *positional, **named: calls.append(named))
-    monkeypatch.setattr("eifn.training.EPOCH_IMAGES", 3 * len(faces))
-    preset = replace(tiny, views=None)
-    start = train_stage_one(trainer, faces, variant=Variant.EIFN, preset=preset, seed=0)
-    train_stage_two(trainer, faces, np.arange(8), start=start, variant=Variant.EIFN, preset=preset, seed=0)
-    assert [call["views"] for call in calls] == [3, 3]
+    assert PRESETS["paper"].views == VIEWS
 
 
 def test_a_long_gradient_is_shortened(trainer, faces):
