@@ -93,13 +93,13 @@ start: | environment
 	"$(BIN)/python" -m data_prep synthetic --twin synth-start --entanglement 0 --out data/synth-start
 	"$(BIN)/python" -m eifn.pretraining --database data/synth-start --out eifn/weights/laptop.safetensors
 
-# The models that come with the package: see eifn/weights/README.md.
+# The models that come with the package: see eifn/weights/README.md. They and the next two are of one view an epoch.
 models: $(PREPARED) | environment
 	for variant in efn eifn-star eifn; do \
-	    "$(BIN)/eifn" train --database data/synth-ck --fold 0 --precision bf16-mixed --variant $$variant \
+	    "$(BIN)/eifn" train --database data/synth-ck --fold 0 --precision bf16-mixed --views 1 --variant $$variant \
 	        --out eifn/weights/$$variant.safetensors || exit 1; done
 
-# Both twins are drawn anew at each position. That in the middle is the recorded run on synth-ck itself.
+# Both twins are drawn anew at each position. That in the middle is results/one-view/synth-ck.
 sweep: | environment
 	for dial in 0 0.25 0.75 1; do \
 	    for twin in synth-ck synth-oulu; do \
@@ -107,13 +107,13 @@ sweep: | environment
 	            --out data/entanglement-$$dial/$$twin || exit 1; done; \
 	    for seed in 0 1; do \
 	        "$(BIN)/eifn" crossval --database data/entanglement-$$dial/synth-ck --precision bf16-mixed \
-	            --variant efn,eifn --seed $$seed --out runs/entanglement-$$dial || exit 1; done; done
+	            --views 1 --variant efn,eifn --seed $$seed --out runs/entanglement-$$dial || exit 1; done; done
 
 # Every frame a person of its own: the protocol, unchanged, then splits frames at random.
 leak: $(PREPARED) | environment
 	"$(BIN)/python" -m data_prep leak --database data/synth-ck --out data/leak/synth-ck
 	"$(BIN)/eifn" crossval --database data/leak/synth-ck --stage-one data/synth-oulu --precision bf16-mixed \
-	    --variant efn --out runs/leak
+	    --views 1 --variant efn --out runs/leak
 
 bench: environment
 	@for name in $(BENCHMARKS); do echo "== $$name"; "$(BIN)/python" -m benchmarks.$$name || exit 1; done

@@ -18,7 +18,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import getpid
 from pathlib import Path
@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
         notes=[
             "a training is counted in images; its operations are told apart by PyTorch's profiler",
             "not counted: reading the weights that the extractors start from",
-            *check(recorded, recipe, pieces, seconds),
+            *check(recorded, pieces, seconds),
         ],
         device=device,
         as_json=options.json,
@@ -302,7 +302,6 @@ def read_recorded(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def check(
     recorded: dict[str, list[dict[str, Any]]],
-    recipe: Preset,
     pieces: list[Piece],
     seconds: dict[str, np.ndarray],
 ) -> list[str]:
@@ -312,9 +311,6 @@ def check(
         settings = folds[0]["settings"]
         database = settings["database"]["name"]
         database = TWINS.get(database, database)
-        same = {**settings["preset"], "weights": recipe.weights} == asdict(recipe)
-        if not same or database not in DATABASES or any(fold["made"]["resumed"] for fold in folds):
-            continue
         numbers = {fold["settings"]["folds"]["fold"] for fold in folds}
         those = [
             piece
@@ -323,6 +319,10 @@ def check(
             and piece.run.database.name == database
             and piece.fold in numbers
         ]
+        recipe = {**settings["preset"], "weights": None}  # which does not decide how long it takes
+        same = those and all({**piece.settings["preset"], "weights": None} == recipe for piece in those)
+        if not same or any(fold["made"]["resumed"] for fold in folds):
+            continue
         counts = count_parts(those, seconds)
         estimate = sum(times * np.median(seconds[part]) for part, times in counts.items())
         took = sum(fold["made"]["seconds"] for fold in folds)

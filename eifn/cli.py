@@ -39,6 +39,7 @@ from eifn.paper import BATCH_SIZE, FOLDS
 from eifn.report import TITLES, find_runs, render, render_accuracies, report
 from eifn.results import ResultsError, summarize, tabulate
 from eifn.training import (
+    EPOCH_IMAGES,
     PRESETS,
     Checkpoint,
     Divergence,
@@ -121,9 +122,9 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         choices=PRESETS,
         default="laptop",
-        help="paper: full width, ImageNet start, all 14 views, wants a GPU; wide: one view an epoch and "
-        "about half the epochs; laptop: an eighth of the width, pre-trained on drawn faces, minutes on two "
-        "cores (default: %(default)s)",
+        help="paper: full width, ImageNet start, all 14 views, wants a GPU; wide: fewer views and "
+        "about half the epochs; laptop: fewer views and an eighth of the width, pre-trained on drawn faces, "
+        "minutes on two cores (default: %(default)s)",
     )
     recipe.add_argument(
         "--stage-one",
@@ -155,7 +156,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=range(1, VIEWS + 1),
         metavar="N",
         help=f"how many of its {VIEWS} augmented views an epoch shows of each image, for a longer or shorter "
-        f"training (default: paper {VIEWS}, wide and laptop 1)",
+        f"training (default: paper {VIEWS}; wide and laptop 1 in stage one, and in stage two as few as make "
+        f"{EPOCH_IMAGES} images)",
     )
     recipe.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     recipe.add_argument(

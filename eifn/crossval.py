@@ -190,22 +190,31 @@ def plan(run: Run) -> list[Piece]:
         FoldError: fewer than ten subjects.
     """
     faces = read_database(run.database)
-    recipe = {**asdict(run.recipe), "weights": _weights_identity(run.recipe.weights)}
-    common = {
-        "variant": run.variant.value,
-        "preset": recipe,
-        "seed": run.seed,
-        "eifn": eifn.__version__,
-        "code": code_sha256(),
-    }
+
+    def settings(database: FaceDatabase, views: int) -> dict[str, object]:
+        return {
+            "database": _identity(database),
+            "variant": run.variant.value,
+            "preset": {
+                **asdict(run.recipe),
+                "weights": _weights_identity(run.recipe.weights),
+                "views": views,
+            },
+            "loss_weights": asdict(loss_weights(database)),
+            "seed": run.seed,
+            "eifn": eifn.__version__,
+            "code": code_sha256(),
+        }
+
     pieces, start, stage_one = [], None, None
+    stage_one_views, stage_two_views = run.recipe.stage_one_views, run.recipe.stage_two_views(faces)
     if run.stage_one is not None:
         other = read_database(run.stage_one)
         if other.sha256 == faces.sha256:
             raise RunError(
                 f"{run.stage_one}: stage one would train on the test subjects; give it another database"
             )
-        stage_one = {"database": _identity(other), **common, "loss_weights": asdict(loss_weights(other))}
+        stage_one = settings(other, stage_one_views)
         folder = run.out / run.preset / "stage-one" / other.name / run.variant / f"seed-{run.seed}"
         start = folder / "model.safetensors"
         pieces.append(
@@ -215,7 +224,7 @@ def plan(run: Run) -> list[Piece]:
                 folder=folder,
                 settings=stage_one,
                 start=None,
-                images=len(other) * run.recipe.views,
+                images=len(other) * stage_one_views,
                 epochs=run.recipe.stage_one_epochs,
             )
         )
@@ -227,14 +236,12 @@ def plan(run: Run) -> list[Piece]:
                 fold=number,
                 folder=folder / f"fold-{number:02d}",
                 settings={
-                    "database": _identity(faces),
+                    **settings(faces, stage_two_views),
                     "folds": {"rule": run.rule, "of": FOLDS, "fold": number},
-                    **common,
-                    "loss_weights": asdict(loss_weights(faces)),
                     "stage_one": stage_one,
                 },
                 start=start,
-                images=len(fold.rows(faces)[0]) * run.recipe.views,
+                images=len(fold.rows(faces)[0]) * stage_two_views,
                 epochs=run.recipe.stage_two_epochs,
             )
         )

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -45,6 +46,9 @@ LOSS_WEIGHTS = {
 OTHER_WEIGHTS = LossWeights(center=1e-4, identity=1, expression=1)
 """For a database that the paper does not have."""
 
+EPOCH_IMAGES = 1440
+"""How many images an epoch of stage two shows at least in the short presets: as many as Oulu-CASIA has."""
+
 
 def loss_weights(database: FaceDatabase) -> LossWeights:
     """The λ to train on a database with, by its name."""
@@ -59,8 +63,9 @@ class Preset:
     """Of the extractors; 1 is VGG-16."""
     weights: str
     """Where the extractors start: see `Extractor.load_weights`."""
-    views: int
-    """How many of its 14 augmented views an epoch shows of each image, drawn anew each epoch."""
+    views: int | None
+    """How many of its 14 augmented views an epoch shows of each image, drawn anew each epoch; None is one in
+    stage one, and in stage two, whose outcome is compared, as few as make `EPOCH_IMAGES`."""
     stage_one_epochs: int
     """Pre-training on the other database, at the initial rate throughout."""
     stage_two_epochs: int
@@ -71,6 +76,15 @@ class Preset:
     """Shorten a gradient that is longer than this, over all parameters together; None never does."""
     precision: str
     """Fabric's name of the number format, e.g. `"bf16-mixed"`."""
+
+    @property
+    def stage_one_views(self) -> int:
+        """How many views of each image an epoch of stage one shows."""
+        return self.views or 1
+
+    def stage_two_views(self, database: FaceDatabase) -> int:
+        """How many views of each image an epoch of stage two shows, in every fold of a database."""
+        return self.views or min(VIEWS, math.ceil(EPOCH_IMAGES / len(database)))
 
 
 PRESETS = {
@@ -87,7 +101,7 @@ PRESETS = {
     "wide": Preset(
         width=1,
         weights="imagenet",
-        views=1,
+        views=None,
         stage_one_epochs=12,
         stage_two_epochs=30,
         batch_size=paper.BATCH_SIZE,
@@ -97,7 +111,7 @@ PRESETS = {
     "laptop": Preset(
         width=1 / 8,
         weights="laptop",
-        views=1,
+        views=None,
         stage_one_epochs=30,
         stage_two_epochs=30,
         batch_size=paper.BATCH_SIZE,
@@ -367,7 +381,7 @@ def train_stage_one(
         weights=loss_weights(database),
         epochs=preset.stage_one_epochs,
         drop_every=None,
-        views=preset.views,
+        views=preset.stage_one_views,
         batch_size=preset.batch_size,
         clip=preset.clip,
         seed=seed,
@@ -423,7 +437,7 @@ def train_stage_two(
         weights=loss_weights(database),
         epochs=preset.stage_two_epochs,
         drop_every=paper.LEARNING_RATE_STEP,
-        views=preset.views,
+        views=preset.stage_two_views(database),
         batch_size=preset.batch_size,
         clip=preset.clip,
         seed=seed,

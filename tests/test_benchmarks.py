@@ -325,7 +325,7 @@ def test_the_estimate_is_set_against_recorded_runs(ablation):
         for piece in pieces
         if piece.run.variant == Variant.EIFN and piece.run.database.name == "ck-plus" and piece.fold in (3, 4)
     )
-    (line,) = protocol.check({"run": [fold(3), fold(4)]}, recipe, pieces, seconds)
+    (line,) = protocol.check({"run": [fold(3), fold(4)]}, pieces, seconds)
     expected = f"{3000 / (images / 1000):.3g} times the estimate"
     assert line == f"recorded run, on cpu: 2 folds took 50 minutes, {expected}"
     others = {
@@ -333,9 +333,9 @@ def test_the_estimate_is_set_against_recorded_runs(ablation):
         "another preset": [fold(3, preset=PRESETS["laptop"])],
         "resumed": [fold(3, resumed=True)],
     }
-    (line,) = protocol.check(others, recipe, pieces, seconds)
+    (line,) = protocol.check(others, pieces, seconds)
     assert line.startswith("no recorded run")
-    assert protocol.check({}, recipe, pieces, seconds) == []
+    assert protocol.check({}, pieces, seconds) == []
 
 
 def test_every_setting_makes_its_choice_and_takes_it_back():

@@ -74,7 +74,7 @@ def test_without_a_database_nothing_is_written(tmp_path, capsys):
 def test_the_recorded_run_differs_from_the_honest_one_by_its_split_alone():
     honest, leak = (
         read_run(RESULTS / database / "efn" / "seed-0")
-        for database in ("laptop/synth-ck", "leak/synth-ck-leak")
+        for database in ("one-view/synth-ck", "leak/synth-ck-leak")
     )
     assert leak.finished
     for setting in ("variant", "preset", "seed"):

@@ -1,5 +1,6 @@
 """What the files at the top promise to one another."""
 
+import hashlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from packaging.utils import canonicalize_name
 
 from eifn import paper
 from eifn.cli import main
+from eifn.extractor import LAPTOP
+from eifn.report import find_runs, read_run
 from eifn.training import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -191,14 +195,28 @@ def test_the_readme_quotes_the_recorded_runs(capsys):
             assert f"{difference} " in readme
             assert f"{low} to {high})" in readme
 
-    assert main(["report", str(ROOT / "results" / "two-views"), "--json"]) == 0
+    assert main(["report", str(ROOT / "results" / "one-view"), "--json"]) == 0
     groups = json.loads(capsys.readouterr().out)["groups"]
-    (longer,) = (group for group in groups if group["database"] == "synth-ck")
-    has = {v: f"{100 * mean['sequence']['accuracy']:.1f}" for v, mean in longer["means"].items()}
-    assert f"EFN has {has['efn']} %,\nEIFN\\* {has['eifn-star']} and EIFN {has['eifn']}," in readme
-    (found,) = (c for c in longer["comparisons"] if (c["first"], c["second"]) == ("eifn", "efn"))
+    (shorter,) = (group for group in groups if group["database"] == "synth-ck")
+    learned = 100 * shorter["training"]["accuracy"]["eifn-star"]["last_epoch"]
+    assert f"EIFN\\* had learned {learned:.0f} % " in readme
+    (found,) = (c for c in shorter["comparisons"] if (c["first"], c["second"]) == ("eifn", "efn"))
     difference, low, high = (f"{100 * x:+.1f}" for x in (found["difference"], *found["interval"]))
-    assert f"EIFN less EFN is {difference} ({low} to {high})" in readme
+    assert f"EIFN less EFN was {difference} ({low} to {high})" in readme
+
+
+def test_the_recorded_runs_are_of_the_preset_as_it_is():
+    folders = find_runs(ROOT / "results" / "laptop")
+    assert folders
+    for run in map(read_run, folders):
+        preset = PRESETS["laptop"]
+        expected = asdict(preset) | {
+            "weights": hashlib.sha256(LAPTOP.read_bytes()).hexdigest(),
+            "views": preset.stage_two_views(run.predictions),
+            "precision": "bf16-mixed",
+        }
+        assert run.settings["preset"] == expected
+        assert run.settings["stage_one"]["preset"] == expected | {"views": preset.stage_one_views}
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")

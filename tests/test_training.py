@@ -140,7 +140,31 @@ def test_the_recipe_drops_the_rate_every_20_epochs_in_stage_two_only(trainer, fa
     train_stage_two(trainer, faces, np.arange(8), start=start, variant=Variant.EIFN, preset=tiny, seed=0)
     assert [(call["drop_every"], call["epochs"]) for call in calls] == [(None, 1), (20, 2)]
     assert PRESETS["paper"].stage_two_epochs == 60
-    assert PRESETS["paper"].views == VIEWS
+    assert PRESETS["paper"].stage_one_views == PRESETS["paper"].stage_two_views(faces) == VIEWS
+
+
+@pytest.mark.parametrize(
+    ("images", "views"), [(5000, 1), (1440, 1), (981, 2), (720, 2), (719, 3), (9, VIEWS)]
+)
+def test_a_short_preset_shows_as_few_views_as_make_an_epoch(images, views):
+    for preset in (PRESETS["laptop"], PRESETS["wide"]):
+        assert preset.stage_one_views == 1
+        assert preset.stage_two_views(range(images)) == views
+        assert (
+            replace(preset, views=5).stage_one_views
+            == replace(preset, views=5).stage_two_views(range(images))
+            == 5
+        )
+
+
+def test_the_size_of_a_database_decides_and_not_that_of_a_fold(trainer, faces, tiny, monkeypatch):
+    calls = []
+    monkeypatch.setattr(trainer, "fit", lambda *positional, **named: calls.append(named))
+    monkeypatch.setattr("eifn.training.EPOCH_IMAGES", 3 * len(faces))
+    preset = replace(tiny, views=None)
+    start = train_stage_one(trainer, faces, variant=Variant.EIFN, preset=preset, seed=0)
+    train_stage_two(trainer, faces, np.arange(8), start=start, variant=Variant.EIFN, preset=preset, seed=0)
+    assert [call["views"] for call in calls] == [1, 3]
 
 
 def test_a_long_gradient_is_shortened(trainer, faces):
