@@ -36,7 +36,7 @@ from eifn.extractor import WeightsError
 from eifn.folds import FoldError, subject_folds
 from eifn.network import Variant
 from eifn.paper import BATCH_SIZE, FOLDS
-from eifn.report import TITLES, find_runs, render, render_accuracies, report
+from eifn.report import TITLES, find_runs, render, render_accuracies, report, without_nan
 from eifn.results import ResultsError, summarize, tabulate
 from eifn.training import (
     EPOCH_IMAGES,
@@ -367,7 +367,7 @@ def _train(options: argparse.Namespace) -> None:
     for checkpoint in (one, two):
         checkpoint.path.unlink(missing_ok=True)
     if options.json:
-        print(json.dumps(outcome))
+        print(json.dumps(without_nan(outcome), allow_nan=False))
         return
     print(f"saved {options.out}, trained on {len(rows)} frames of {database.name}")
     if test is not None:

@@ -167,7 +167,7 @@ def report(folders: Iterable[Path]) -> dict[str, Any]:
     for (folder, _), members in groups.items():
         others = [other for (place, _), other in groups.items() if place == folder and other is not members]
         described.append(_group(members, others))
-    return _without_nan({"runs": [_run(run) for run in runs], "groups": described})
+    return without_nan({"runs": [_run(run) for run in runs], "groups": described})
 
 
 def _run(run: RecordedRun) -> dict[str, Any]:
@@ -342,12 +342,12 @@ def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     return ", ".join(name for name in names if flat[0].get(name) != flat[1].get(name))
 
 
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN."""
+def without_nan(value: Any) -> Any:
+    """The value with None for every NaN in it, since JSON has no NaN; tuples become lists."""
     if isinstance(value, dict):
-        return {name: _without_nan(entry) for name, entry in value.items()}
+        return {name: without_nan(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(entry) for entry in value]
+        return [without_nan(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

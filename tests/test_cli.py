@@ -172,9 +172,10 @@ def test_train_saves_a_model_and_tests_it_on_the_fold_held_out(data, tmp_path, c
     assert model.identity_classifier.out_features == 10
     before = out.read_bytes()
     assert run(*command, "--json") == 0
-    outcome = json.loads(capsys.readouterr().out)
+    outcome = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # called for NaN
     assert out.read_bytes() == before
     assert outcome["model"] == str(out)
+    assert outcome["frame"]["fold_sd"] is None
     assert outcome["frame"]["n"] == 8
     assert [epoch["epoch"] for epoch in outcome["history"]] == [1, 1, 2]
 
