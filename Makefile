@@ -20,7 +20,7 @@ BENCHMARKS := $(filter-out measure,$(basename $(notdir $(wildcard benchmarks/*.p
 PAGES := $(shell find book -type f ! -path '*/.ipynb_checkpoints/*') _config.yml _toc.yml
 PORT ?= 8000
 
-.PHONY: help book test test-quick lint serve notebooks student slides dist lighthouse start models sheets sweep leak bench clean \
+.PHONY: help book test test-quick lint serve notebooks student slides dist lighthouse start models sheets sweep leak inside bench clean \
     environment always
 .DELETE_ON_ERROR:
 
@@ -36,9 +36,10 @@ help:
 	@echo 'make lighthouse  what Lighthouse says of the pages, into results/lighthouse.csv'
 	@echo 'make sheets      draw contact sheets of the synthetic faces into _build/sheets'
 	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
-	@echo 'make models      train the three models that come with the package again (5 minutes)'
+	@echo 'make models      train the three models that come with the package again (9 minutes)'
 	@echo 'make sweep       the entanglement sweep: two variants and seeds at each position of the dial (80 minutes)'
 	@echo 'make leak        EFN on random folds of frames, for chapter 2 (7 minutes)'
+	@echo 'make inside      four more trainings of each variant, and what they are like inside, for chapter 10 (40 minutes)'
 	@echo 'make bench       run the benchmarks'
 	@echo 'make clean       remove what make built; keeps .venv, runs/ and your own databases'
 
@@ -93,13 +94,15 @@ start: | environment
 	"$(BIN)/python" -m data_prep synthetic --twin synth-start --entanglement 0 --out data/synth-start
 	"$(BIN)/python" -m eifn.pretraining --database data/synth-start --out eifn/weights/laptop.safetensors
 
-# The models that come with the package: see eifn/weights/README.md. They and the next two are of one view an epoch.
+# The models that come with the package: see eifn/weights/README.md. In one thread, as crossval trains each fold, they
+# have the same bits as those of fold 0 of results/laptop/synth-ck had.
 models: $(PREPARED) | environment
 	for variant in efn eifn-star eifn; do \
-	    "$(BIN)/eifn" train --database data/synth-ck --fold 0 --precision bf16-mixed --views 1 --variant $$variant \
+	    OMP_NUM_THREADS=1 "$(BIN)/eifn" train --database data/synth-ck --fold 0 --precision bf16-mixed --variant $$variant \
 	        --out eifn/weights/$$variant.safetensors || exit 1; done
 
-# Both twins are drawn anew at each position. That in the middle is results/one-view/synth-ck.
+# Both twins are drawn anew at each position. That in the middle is results/one-view/synth-ck. This and the leak are of
+# one view an epoch.
 sweep: | environment
 	for dial in 0 0.25 0.75 1; do \
 	    for twin in synth-ck synth-oulu; do \
@@ -114,6 +117,15 @@ leak: $(PREPARED) | environment
 	"$(BIN)/python" -m data_prep leak --database data/synth-ck --out data/leak/synth-ck
 	"$(BIN)/eifn" crossval --database data/leak/synth-ck --stage-one data/synth-oulu --precision bf16-mixed \
 	    --views 1 --variant efn --out runs/leak
+
+# The names say the seed; that of the three that come with the package is 0.
+inside: $(PREPARED) | environment
+	for seed in 1 2 3 4; do \
+	    for variant in efn eifn-star eifn; do \
+	        OMP_NUM_THREADS=1 "$(BIN)/eifn" train --database data/synth-ck --fold 0 --precision bf16-mixed --seed $$seed \
+	            --variant $$variant --out runs/inside/$$variant-$$seed.safetensors || exit 1; done; done
+	"$(BIN)/python" -m benchmarks.inside eifn/weights/efn.safetensors eifn/weights/eifn-star.safetensors \
+	    eifn/weights/eifn.safetensors runs/inside/*.safetensors --json > results/inside.json
 
 bench: environment
 	@for name in $(BENCHMARKS); do echo "== $$name"; "$(BIN)/python" -m benchmarks.$$name || exit 1; done

@@ -524,8 +524,8 @@ UNSAID = (
         chosen="as it is: one view",
         alternatives=("the mean of the probabilities of its views",),
         where="eifn.training:Trainer.predict",
-        effect="on synthetic faces, 35 sequences of unseen people: EIFN 26 right in one view and 26 in the "
-        "mean of 14, EIFN* 29 and 29, EFN 27 and 28",
+        effect="on synthetic faces, 35 sequences of unseen people: EIFN 27 right in one view and 27 in the "
+        "mean of 14, EIFN* 29 and 28, EFN 27 and 29",
     ),
     Unsaid(
         topic="folds",

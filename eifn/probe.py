@@ -1,4 +1,5 @@
-"""What the fusion did on some faces: descriptors, evidence of pairs of channels, identity swaps, regions.
+"""What the fusion did on some faces: descriptors, evidence of pairs of channels, identity swaps, regions; and
+what can be read from a map.
 
 Everything is computed in float64 and without the model's precision settings, so that it comes out the same on
 different machines and what is shown as a sum adds up.
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from eifn.augment import normalize
@@ -217,6 +219,50 @@ def exciting_regions(model: EIFN, frames: np.ndarray) -> Regions:
         share = torch.where(whole == 0, 0, (whole - activity[:, 1:]) / whole)  # (2, 64, C)
         shares.append(share.mT.unflatten(2, (REGIONS, REGIONS)))  # (2, C, 8, 8)
     return Regions(*torch.stack(shares, 1))
+
+
+def linear_probe(
+    features: ArrayLike, labels: ArrayLike, groups: ArrayLike, *, penalty: float = 0.1
+) -> np.ndarray:
+    """Which faces a linear classifier tells right when it was fitted without their group.
+
+    The linear probe of Alain and Bengio (2017), as ridge regression on standardized features, with one output
+    for each class, of which the largest is the answer. It is solved in its second form, with a matrix of
+    faces instead of one of features.
+
+    Args:
+        features: (N, ...), a map or another description of each face.
+        labels: (N,), what to tell, as integers from 0.
+        groups: (N,); each group in turn is held out, all its faces together.
+        penalty: as a share of the mean squared length of a standardized row.
+
+    Returns:
+        bool (N,).
+
+    Raises:
+        ValueError: not as many labels and groups as features, or a single group.
+    """
+    features = np.asarray(features, dtype=np.float64)
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    if not len(features) == len(labels) == len(groups) or len(np.unique(groups)) < 2:
+        raise ValueError(
+            "a label and a group are needed for each row of features, and at least two groups; got "
+            f"{len(features)} rows, {len(labels)} labels, {len(groups)} groups, {len({*groups})} different"
+        )
+    features = features.reshape(len(features), -1)
+    targets = np.eye(labels.max() + 1)[labels]  # (N, classes)
+    answers = np.empty_like(labels)
+    for group in np.unique(groups):
+        test = groups == group
+        mean, spread = features[~test].mean(0), features[~test].std(0)
+        rows = (features - mean) / np.where(spread > 0, spread, 1)  # a silent channel stays 0
+        X, Y = rows[~test], targets[~test]
+        XX = X @ X.T
+        length = np.trace(XX) / len(XX) or 1  # mean squared; 0 where every feature is silent
+        XX += penalty * length * np.eye(len(XX))
+        dual = np.linalg.solve(XX, Y - Y.mean(0))
+        answers[test] = (rows[test] @ (X.T @ dual) + Y.mean(0)).argmax(1)
+    return answers == labels
 
 
 def _exact(model: EIFN) -> EIFN:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from benchmarks import fusion, measure, protocol, scaling, sensitivity, textbook
+from benchmarks import fusion, inside, measure, protocol, scaling, sensitivity, textbook
 from eifn import network, training
 from eifn.augment import normalize
 from eifn.center_loss import CenterLoss
@@ -21,6 +21,7 @@ from eifn.crossval import plan
 from eifn.database import read_database
 from eifn.network import EIFN, Variant
 from eifn.objective import LossWeights, losses
+from eifn.probe import Fusion
 from eifn.training import PRESETS, Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,7 @@ CPU = torch.device("cpu")
 
 SMALLEST = {
     "fusion": "--channels 2 --batch 2 --rounds 2",
+    "inside": "eifn/weights/efn.safetensors",
     "protocol": "--images 7 --rounds 1",
     "scaling": "--batch 2 --width 1/64 --identities 3 --images 10 --steps 1 --rounds 1",
     "sensitivity": "--database NOISE --epochs 1",
@@ -68,6 +70,21 @@ def test_each_benchmark_prints_one_object(name, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_models_that_come_with_the_package_are_as_recorded_inside():
+    done = run("inside", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((ROOT / "results" / "inside.json").read_text("utf-8"))["rows"]
+    recorded = {row["model"]: row for row in rows}
+    found = json.loads(done.stdout)["rows"]
+    assert len(found) == 3
+    for row in found:
+        shares = [name for name in row if name.endswith("%") and name != "right of a person, %"]
+        expected = {name: recorded[row["model"]][name] for name in shares}
+        # One answer of 280 may be another where sums are rounded otherwise.
+        assert {name: row[name] for name in shares} == pytest.approx(expected, abs=0.4)
+
+
+@pytest.mark.slow
 def test_the_table_holds_the_same():
     done = run("fusion", *SMALLEST["fusion"].split(), "--accelerator", "cpu")
     assert done.returncode == 0, done.stderr
@@ -100,6 +117,8 @@ def test_a_table_and_an_object_say_the_same(capsys):
     [
         ("fusion", "--rounds 0", "0 is not at least 1"),
         ("fusion", "--channels two", "invalid positive value: 'two'"),
+        ("inside", "nowhere.safetensors", "nowhere.safetensors: not a model that can be read"),
+        ("inside", "--accelerator cuda", "on the CPU"),
         ("protocol", "--preset phone", "invalid choice: 'phone'"),
         ("protocol", "--runs nowhere", "nowhere: no such folder"),
         ("scaling", "--width 1/3", "1/3 does not make 64 x width a whole number"),
@@ -336,6 +355,28 @@ def test_the_estimate_is_set_against_recorded_runs(ablation):
     (line,) = protocol.check(others, pieces, seconds)
     assert line.startswith("no recorded run")
     assert protocol.check({}, pieces, seconds) == []
+
+
+@pytest.mark.parametrize("telling", ["identity_map", "expression_map"])
+def test_swaps_show_which_map_tells_the_expression(telling):
+    """Seven channels, of which a face has one active: its expression's, in the map that tells it."""
+    expressions = torch.eye(7).double().repeat(40, 1)  # (280, 7), person by person
+    nothing = torch.eye(7).double()[[0] * 280]
+    maps = dict.fromkeys(["identity_map", "expression_map"], nothing) | {telling: expressions}
+    weight = torch.eye(7).double()[:, :, None].expand(7, 7, 7)  # reads the identity channel
+    fusion = Fusion(
+        **{name: values[:, :, None, None].expand(280, 7, 2, 2) for name, values in maps.items()},
+        weight=weight if telling == "identity_map" else weight.mT,
+        bias=torch.zeros(7).double(),
+    )
+    row = inside.look(fusion)
+    assert row["right, %"] == row["stranger, %"] == row["right of a person, %"] == 100
+    by_identity = telling == "identity_map"
+    assert row["mean map, %"] == (14.3 if by_identity else 100)  # one answer to all of seven expressions
+    assert (row["swapped: face's, %"], row["swapped: donor's, %"]) == ((0, 100) if by_identity else (100, 0))
+    assert (row["id: expression, %"] == 100) == by_identity
+    assert (row["exp: expression, %"] == 100) != by_identity
+    assert row["n"] == 40
 
 
 def test_every_setting_makes_its_choice_and_takes_it_back():

@@ -203,6 +203,20 @@ def test_effects_are_what_the_recorded_runs_show():
         assert re.search(".* ".join(expected), effects[topic]), topic
 
 
+def test_the_effect_of_test_views_is_what_chapter_13_prints():
+    notebook = json.loads((RESULTS.parent / "book" / "13_reading_critically.ipynb").read_text("utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    printed = "".join("".join(output.get("text", "")) for output in outputs)
+    found = re.findall(r"^(efn|eifn-star|eifn) +(\d+) +(\d+)$", printed, re.MULTILINE)
+    right = {name: counts for name, *counts in found}
+    (effect,) = (entry.effect for entry in paper.UNSAID if entry.topic == "test images")
+    assert effect.endswith(
+        "EIFN {} right in one view and {} in the mean of 14, EIFN* {} and {}, EFN {} and {}".format(
+            *right["eifn"], *right["eifn-star"], *right["efn"]
+        )
+    )
+
+
 def test_an_entry_prints_all_that_it_says_in_lines_that_fit_a_page():
     for entry in paper.UNSAID:
         lines = str(entry).splitlines()

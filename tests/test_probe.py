@@ -3,12 +3,16 @@ import copy
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from eifn.augment import normalize
 from eifn.fusion import fuse
 from eifn.network import EIFN, Variant
-from eifn.probe import BATCH, exciting_regions, probe
+from eifn.probe import BATCH, exciting_regions, linear_probe, probe
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +207,31 @@ def test_an_untrained_model_is_refused_until_its_first_step(variant, frames):
     nn.functional.cross_entropy(output.expression_logits, torch.tensor([0, 1, 1])).backward()
     torch.optim.SGD(model.parameters(), lr=0.01).step()
     assert probe(model, frames).probabilities.shape == (3, 3)
+
+
+@pytest.mark.parametrize("penalty", [0.001, 0.1, 10])
+def test_the_linear_probe_is_ridge_regression(penalty):
+    random = np.random.default_rng(0)
+    labels, groups = random.integers(0, 3, 60), np.repeat(np.arange(6), 10)
+    features = random.normal(size=(60, 5, 2, 2)) + 0.3 * labels[:, None, None, None]
+    features[:, 1] = 7  # silent
+    # Standardized, 16 of the 20 columns have a mean square of 1 and 4 are silent.
+    ridge = make_pipeline(StandardScaler(), Ridge(alpha=16 * penalty))
+    scores = cross_val_predict(
+        ridge, features.reshape(60, 20), np.eye(3)[labels], groups=groups, cv=LeaveOneGroupOut()
+    )
+    right = linear_probe(features, labels, groups, penalty=penalty)
+    np.testing.assert_array_equal(right, scores.argmax(1) == labels)
+    assert 0 < right.sum() < 60
+
+
+def test_a_linear_probe_of_silent_features_gives_the_most_frequent_answer():
+    right = linear_probe(np.zeros((6, 4)), [0, 1, 1, 1, 0, 1], [0, 0, 0, 1, 1, 1])
+    assert right.tolist() == [False, True, True, True, False, True]
+
+
+def test_a_linear_probe_needs_a_group_to_hold_out():
+    with pytest.raises(ValueError, match="at least two groups; got 4 rows, 4 labels, 4 groups, 1 different"):
+        linear_probe(np.ones((4, 2)), [0, 1, 0, 1], [0, 0, 0, 0])
+    with pytest.raises(ValueError, match="got 4 rows, 3 labels, 4 groups, 2 different"):
+        linear_probe(np.ones((4, 2)), [0, 1, 0], [0, 0, 1, 1])
