@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
 IDENTITY = "#0072B2"
@@ -393,18 +394,17 @@ def two_probes(
         KeyError: a kind that is not one of the four.
     """
     looks = {
-        "identity map": (IDENTITY, "o", "left"),
-        "expression map": (EXPRESSION, "s", "right"),
-        "fused vector": (FUSION, "^", "left"),
-        "yardstick": (GREY, "D", "left"),
+        "identity map": (IDENTITY, "o"),
+        "expression map": (EXPRESSION, "s"),
+        "fused vector": (FUSION, "^"),
+        "yardstick": (GREY, "D"),
     }
+    named: list[tuple[str, np.ndarray]] = []
     for kind, networks in accuracies.items():
-        color, marker, side = looks[kind]
+        color, marker = looks[kind]
         points = 100 * np.array(list(networks.values()))  # (networks, 2)
         axes.plot(*points.T, marker, color=color, markersize=7, label=kind)
-        for name, point in zip(networks, points, strict=True):
-            beside = (7 if side == "left" else -7, 0)
-            axes.annotate(name, point, beside, textcoords="offset points", ha=side, va="center", fontsize=8.5)
+        named += zip(networks, points, strict=True)
     for draw, percent in ((axes.axvline, 100 * chance[0]), (axes.axhline, 100 * chance[1])):
         draw(percent, color=GREY, linewidth=1, linestyle=":")
     axes.set_xlabel("person told right, % (dotted: chance)")
@@ -412,6 +412,25 @@ def two_probes(
     axes.set_xlim(-4, 119)  # room for the names
     axes.set_ylim(0, 85)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    _name_points(axes, named)
+
+
+def _name_points(axes: Axes, named: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Write the name beside each point, on the first of four sides where it covers least of the others."""
+    half = 4.5 * axes.figure.dpi / 72  # of a marker, in pixels
+    places = axes.transData.transform([point for _, point in named])
+    taken = [Bbox([place - half, place + half]) for place in places]
+    sides = (((7, 0), "left", "center"), ((-7, 0), "right", "center"))
+    sides += (((0, 7), "center", "bottom"), ((0, -7), "center", "top"))
+    for name, point in named:
+        texts = [
+            axes.annotate(name, point, beside, textcoords="offset points", ha=ha, va=va, fontsize=8.5)
+            for beside, ha, va in sides
+        ]
+        covered = [text.get_window_extent().count_overlaps(taken) for text in texts]
+        taken.append(texts.pop(int(np.argmin(covered))).get_window_extent())
+        for text in texts:
+            text.remove()
 
 
 def regions(axes: Axes, frame: ArrayLike, shares: ArrayLike, *, color: str, title: str = "") -> None:

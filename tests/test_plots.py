@@ -266,6 +266,15 @@ def test_probes_are_drawn_where_they_read_and_named(axes):
     assert list(up.get_ydata()) == [25, 25]
 
 
+def test_names_of_probes_that_are_close_cover_one_another_nowhere(axes):
+    crowd = {"efn": (0.10, 0.66), "eifn": (0.11, 0.63), "eifn-star": (0.09, 0.64), "start": (0.14, 0.64)}
+    plots.two_probes(axes, {"expression map": crowd}, chance=(0.025, 0.25))
+    axes.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [*crowd]
+    assert not any(box.overlaps(other) for n, box in enumerate(boxes) for other in boxes[:n])
+
+
 def test_intervals_in_percent_from_the_top(axes):
     plots.intervals(axes, {"A": (0.5, (0.4, 0.6)), "B": (0.9, (0.8, 0.95))}, highlight="B", title="two")
     a_line, a_point, b_line, b_point = axes.lines
