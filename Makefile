@@ -125,7 +125,8 @@ inside: $(PREPARED) | environment
 	        OMP_NUM_THREADS=1 "$(BIN)/eifn" train --database data/synth-ck --fold 0 --precision bf16-mixed --seed $$seed \
 	            --variant $$variant --out runs/inside/$$variant-$$seed.safetensors || exit 1; done; done
 	"$(BIN)/python" -m benchmarks.inside eifn/weights/efn.safetensors eifn/weights/eifn-star.safetensors \
-	    eifn/weights/eifn.safetensors runs/inside/*.safetensors --json > results/inside.json
+	    eifn/weights/eifn.safetensors runs/inside/*.safetensors --json > runs/inside.json
+	mv runs/inside.json results/
 
 bench: environment
 	@for name in $(BENCHMARKS); do echo "== $$name"; "$(BIN)/python" -m benchmarks.$$name || exit 1; done

@@ -23,7 +23,6 @@ import torch
 from benchmarks import measure
 from data_prep.synthetic.twins import TWINS, draw_sequence
 from eifn.extractor import WeightsError
-from eifn.network import EIFN
 from eifn.probe import TRAINED, Fusion, linear_probe, probe
 from eifn.training import load_model
 
@@ -43,9 +42,15 @@ def main(arguments: list[str] | None = None) -> None:
     if options.accelerator == "cuda":
         parser.error("--accelerator cuda: a probe computes in float64, on the CPU")
     try:
-        models = {path: _seven_expressions(load_model(path)) for path in options.models}
+        models = {path: load_model(path) for path in options.models}
     except WeightsError as error:
         parser.error(str(error))
+    for path, model in models.items():
+        told = model.expression_classifier.out_features
+        if told != EXPRESSIONS:
+            parser.error(
+                f"{path}: tells {told} expressions, and these faces show {EXPRESSIONS}; take a model of synth-ck"
+            )
 
     frames = np.concatenate(
         [draw_sequence(TWIN, number, name, last=1) for number in PEOPLE for name in TWIN.sequences]
@@ -95,13 +100,6 @@ def look(fusion: Fusion) -> dict[str, Any]:
         row[f"{name}: expression, %"] = _percent(linear_probe(values, what, who % 10))
     of_a_person = 100 * own.reshape(len(PEOPLE), EXPRESSIONS).mean(1)
     return row | measure.spread(of_a_person, "right of a person, %")
-
-
-def _seven_expressions(model: EIFN) -> EIFN:
-    told = model.expression_classifier.out_features
-    if told != EXPRESSIONS:
-        raise WeightsError(f"a model that tells {told} expressions; these faces show {EXPRESSIONS}")
-    return model
 
 
 def _percent(right: np.ndarray) -> float:

@@ -357,6 +357,15 @@ def test_the_estimate_is_set_against_recorded_runs(ablation):
     assert protocol.check({}, pieces, seconds) == []
 
 
+def test_a_model_of_other_expressions_is_refused_before_any_face_is_drawn(tmp_path, capsys):
+    path = tmp_path / "three.safetensors"
+    training.save_model(EIFN(subjects=2, expressions=3, width=1 / 64), path)
+    with pytest.raises(SystemExit) as end:
+        inside.main([str(path)])
+    assert end.value.code == 2
+    assert f"{path}: tells 3 expressions, and these faces show 7" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("telling", ["identity_map", "expression_map"])
 def test_swaps_show_which_map_tells_the_expression(telling):
     """Seven channels, of which a face has one active: its expression's, in the map that tells it."""
