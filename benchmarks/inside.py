@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         told = model.expression_classifier.out_features
         if told != EXPRESSIONS:
             parser.error(
-                f"{path}: tells {told} expressions, and these faces show {EXPRESSIONS}; take a model of synth-ck"
+                f"{path}: tells {told} expressions, these faces show {EXPRESSIONS}; take a model of synth-ck"
             )
 
     frames = np.concatenate(

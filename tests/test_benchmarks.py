@@ -363,7 +363,7 @@ def test_a_model_of_other_expressions_is_refused_before_any_face_is_drawn(tmp_pa
     with pytest.raises(SystemExit) as end:
         inside.main([str(path)])
     assert end.value.code == 2
-    assert f"{path}: tells 3 expressions, and these faces show 7" in capsys.readouterr().err
+    assert f"{path}: tells 3 expressions, these faces show 7" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("telling", ["identity_map", "expression_map"])
