@@ -2,13 +2,15 @@
 
 import functools
 import http.server
+import json
 import threading
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-BUILT = Path(__file__).parents[1] / "_build" / "html"
+BOOK = Path(__file__).parents[1] / "book"
+BUILT = BOOK.parent / "_build" / "html"
 PAGES = sorted((BUILT / "book").glob("*.html"))
 
 pytestmark = [
@@ -107,6 +109,23 @@ def test_a_page_opens_from_a_folder(visit, file):
         if target.fragment and there.suffix == ".html":
             text = there.read_text("utf-8")
             assert f'id="{unquote(target.fragment)}"' in text or f'name="{target.fragment}"' in text
+
+
+@pytest.mark.parametrize(
+    "file", [page for page in PAGES if page.name[:2].isdigit()], ids=lambda path: path.stem
+)
+def test_what_a_cell_printed_keeps_its_lines(visit, file):
+    """Of outputs that say the same as the saved notebook does; what another processor rounds is left out."""
+    page = visit(file.as_uri(), home=BUILT.as_uri())
+    shown = page.eval_on_selector_all(".cell_output pre", "all => all.map(one => one.textContent)")
+    notebook = json.loads((BOOK / f"{file.stem}.ipynb").read_text("utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    printed = ["".join(output["text"]).strip() for output in outputs if output.get("name") == "stdout"]
+    there = {"".join(text.split()): text.strip() for text in shown}
+    compared = [text for text in printed if "".join(text.split()) in there]
+    assert len(compared) > len(printed) / 2
+    for text in compared:
+        assert there["".join(text.split())] == text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import platform
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from myst_nb.core import render
 from myst_nb.sphinx_ import NbMetadataCollector
+from nbformat import NotebookNode
 from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -87,6 +90,21 @@ def tidy(
             '<div role="list" class="cit', '<div class="cit'
         )
         context["body"] = body
+
+
+def with_whole_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """The outputs of a cell, with what it printed in one piece wherever its kernel happened to flush.
+
+    MyST-NB's own function ends every piece with one newline: lines are cut in two, and empty ones go.
+    """
+    whole: list[NotebookNode] = []
+    for output in outputs:
+        before = whole[-1] if whole else {}
+        if output["output_type"] == "stream" and before.get("name") == output["name"]:
+            before["text"] += output["text"]
+        else:
+            whole.append(copy.copy(output))
+    return whole
 
 
 def with_deferred_scripts(app: Sphinx, exception: Exception | None) -> None:
@@ -248,7 +266,8 @@ def table(head: list[str], rows: list[list[str | nodes.Node]]) -> nodes.table:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect what is above: fewer buttons, smaller pages, readable docstrings, and tables filled in."""
+    """Connect what is above: whole lines, fewer buttons, smaller pages, docstrings, filled tables."""
+    render.coalesce_streams = with_whole_streams
     app.connect("autodoc-process-docstring", with_whole_sentences, priority=400)  # before Napoleon
     app.connect("autodoc-process-signature", without_machinery)
     app.connect("config-inited", without_launch_buttons)
