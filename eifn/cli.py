@@ -32,6 +32,7 @@ from eifn.crossval import (
     visible_gpus,
 )
 from eifn.database import DatabaseError, FaceDatabase, read_database
+from eifn.device import precision_for
 from eifn.extractor import WeightsError
 from eifn.folds import FoldError, subject_folds
 from eifn.network import Variant
@@ -269,18 +270,9 @@ def _recipe(options: argparse.Namespace) -> Preset:
     """The preset, with what was asked for and what suits the processor."""
     names = ("weights", "precision", "batch_size", "views")
     given = {name: getattr(options, name) for name in names if getattr(options, name)}
-    if Fabric(accelerator=options.accelerator, devices=1).device.type == "cpu" and _multiplies_in_bfloat16():
-        given.setdefault("precision", "bf16-mixed")
-    return replace(PRESETS[options.preset], **given)
-
-
-def _multiplies_in_bfloat16() -> bool:
-    """Whether the CPU has the instructions with which bf16-mixed was measured to be 1.55 times as fast.
-
-    On others it may be slower. It is looked up and not timed, so that a run and its resumption agree.
-    """
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions of PyTorch
-    return bool(capabilities.get("avx512_bf16"))
+    preset = PRESETS[options.preset]
+    device = Fabric(accelerator=options.accelerator, devices=1).device
+    return replace(preset, **{"precision": precision_for(preset, device), **given})
 
 
 def _stage_one(options: argparse.Namespace) -> Path | None:

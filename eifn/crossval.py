@@ -60,6 +60,7 @@ from eifn import (
     training,
 )
 from eifn.database import FaceDatabase, read_database
+from eifn.device import device_name
 from eifn.extractor import LAPTOP
 from eifn.folds import Rule, subject_folds
 from eifn.network import Variant
@@ -631,16 +632,6 @@ def _commit() -> str | None:
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     return None
-
-
-def device_name(device: torch.device) -> str:
-    """What the maker of a GPU or of this machine's processor calls it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    about = Path("/proc/cpuinfo")  # `platform.processor` does not give the name on Linux
-    lines = about.read_text("utf-8").splitlines() if about.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _difference(theirs: Any, ours: Any, name: str = "") -> str:

@@ -280,7 +280,7 @@ class Trainer:
             """Learn from this rank's part of a joint batch of so many images; gives its part of the terms."""
             share = len(index) / size
             with _memory_needed(len(index), device):
-                images = augment(normalize(frames[index]), view)  # (batch, 3, 64, 64)
+                images = augment(normalize(frames.index_select(0, index)), view)  # (batch, 3, 64, 64)
                 output = network(images)
                 loss = losses(
                     output, subject[index], expression[index], weights=weights, center_loss=center_loss
