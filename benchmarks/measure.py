@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import logging
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +28,12 @@ from torch.profiler import ProfilerActivity, profile
 from torchvision.models.vgg import make_layers
 
 from eifn import paper
-from eifn.crossval import device_name
+from eifn.crossval import Run, crossval, local_pool, plan
 from eifn.database import COLUMNS, SIZE, FaceDatabase, write_database
+from eifn.device import device_name, precision_for
 from eifn.extractor import STAGES
 from eifn.network import EIFN, Variant
-from eifn.training import Checkpoint, Epoch, Preset, Trainer, loss_weights
+from eifn.training import PRESETS, Checkpoint, Epoch, Preset, Trainer, loss_weights
 
 # Taken at the start: a benchmark adds its own threads to it.
 LOAD_BEFORE = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown"
@@ -50,6 +55,15 @@ def options_of(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """The option for the number format of a training."""
+    parser.add_argument(
+        "--precision",
+        choices=["32-true", "bf16-mixed"],
+        help="number format of the training (default: what `eifn` chooses for this preset and device)",
+    )
+
+
 def positive(text: str) -> int:
     """The type of an option that counts something."""
     number = int(text)
@@ -65,6 +79,12 @@ def fabric_for(accelerator: str, precision: str = "32-true") -> Fabric:
         print("error: --accelerator cuda, and PyTorch finds no CUDA device here", file=sys.stderr)
         raise SystemExit(2)
     return Fabric(accelerator=accelerator, devices=1, precision=precision)
+
+
+def preset_for(name: str, options: argparse.Namespace) -> Preset:
+    """A preset in the number format that was asked for, or in that which `eifn` chooses for the device."""
+    device = fabric_for(options.accelerator).device
+    return replace(PRESETS[name], precision=options.precision or precision_for(PRESETS[name], device))
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
@@ -89,33 +109,32 @@ def in_turns(
 
 def epochs_in_turns(
     fit: Callable[[int, Callable[[Epoch], None]], None],
-    rival: Callable[[], object],
-    *,
+    *rivals: Callable[[], object],
     rounds: int,
     device: torch.device,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of the epochs of one training, and of a rival that runs between them: (rounds,) each.
+) -> tuple[np.ndarray, ...]:
+    """Seconds of the epochs of one training, and of rivals that run between them: (rounds,) each.
 
     What `Trainer.fit` does once, before its first epoch, falls into the round of warm-up.
 
     Args:
         fit: trains for the epochs of its first argument, and calls its second after each.
-        rival: called after each epoch.
+        rivals: each is called after each epoch.
         rounds: how many are kept.
-        device: where both run.
+        device: where all run.
     """
-    ours, theirs = [], []
+    times = []
     start = time.perf_counter()
 
     def after_epoch(_: Epoch) -> None:
         nonlocal start
         _wait(device)
-        ours.append(time.perf_counter() - start)
-        theirs.append(seconds(rival, device))
+        own = time.perf_counter() - start
+        times.append([own, *(seconds(rival, device) for rival in rivals)])
         start = time.perf_counter()
 
     fit(rounds + 1, after_epoch)
-    return np.array(ours[1:]), np.array(theirs[1:])
+    return tuple(np.array(times[1:]).T)
 
 
 def peak_megabytes(run: Callable[[], object], device: torch.device) -> float:
@@ -236,6 +255,45 @@ def fit(
         checkpoint=checkpoint,
         after_epoch=after_epoch,
     )
+
+
+@contextlib.contextmanager
+def cross_validation(
+    recipe: Preset, images: int, workers: int, accelerator: str
+) -> Iterator[tuple[Callable[[], None], int]]:
+    """A cross-validation of ten folds and three epochs, to be carried out as often as one likes.
+
+    The workers are there before it is called; what their start takes is in `benchmarks.protocol`.
+
+    Args:
+        recipe: of the training; it starts from He's initialization.
+        images: in the database.
+        workers: processes, which share the threads.
+        accelerator: what they train on.
+
+    Yields:
+        What carries it out once more, and how many images are shown in that.
+    """
+    with tempfile.TemporaryDirectory() as folder, local_pool(workers) as pool:
+        run = Run(
+            database=write_faces(random_faces(images), Path(folder, "noise")),
+            stage_one=None,
+            variant=Variant.EIFN,
+            preset="benchmark",
+            recipe=replace(recipe, weights="none", stage_two_epochs=3),
+            seed=0,
+            rule="interleaved",
+            out=Path(folder, "runs"),
+            accelerator=accelerator,
+            command="python -m benchmarks",
+        )
+
+        def carry_out() -> None:
+            shutil.rmtree(run.out, ignore_errors=True)
+            with contextlib.redirect_stderr(io.StringIO()):  # a bar for each would drown the table
+                crossval([run], pool)
+
+        yield carry_out, sum(piece.images * piece.epochs for piece in plan(run))
 
 
 def print_result(

@@ -78,9 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, and print a table or one JSON object."""
     parser = measure.options_of(__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="laptop", help="default: %(default)s")
-    parser.add_argument(
-        "--precision", choices=["32-true", "bf16-mixed"], help="default: paper bf16-mixed, laptop 32-true"
-    )
+    measure.add_precision(parser)
     parser.add_argument(
         "--images",
         type=measure.positive,
@@ -101,8 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
             recorded = read_recorded(options.runs)
         except (ResultsError, RunError) as error:
             parser.error(str(error))
-    recipe = PRESETS[options.preset]
-    recipe = replace(recipe, precision=options.precision or recipe.precision)
+    recipe = measure.preset_for(options.preset, options)
     trainer = Trainer(measure.fabric_for(options.accelerator, recipe.precision))
     device = trainer.fabric.device
     on_gpu = device.type != "cpu"

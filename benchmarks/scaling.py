@@ -14,25 +14,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from benchmarks import measure
 from eifn import paper
-from eifn.crossval import Run, crossval, local_pool, plan
-from eifn.network import Variant
 from eifn.training import PRESETS, Epoch, Preset, Trainer
 
 
@@ -40,9 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, and print a table or one JSON object."""
     parser = measure.options_of(__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="laptop", help="default: %(default)s")
-    parser.add_argument(
-        "--precision", choices=["32-true", "bf16-mixed"], help="default: paper bf16-mixed, laptop 32-true"
-    )
+    measure.add_precision(parser)
     parser.add_argument(
         "--batch", type=measure.positive, nargs="+", default=[25, 50, 100, 200, 400], metavar="N"
     )
@@ -79,8 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.images < paper.FOLDS:
         parser.error(f"--images: {options.images} do not make {paper.FOLDS} folds")
-    recipe = PRESETS[options.preset]
-    recipe = replace(recipe, precision=options.precision or recipe.precision)
+    recipe = measure.preset_for(options.preset, options)
     trainer = Trainer(measure.fabric_for(options.accelerator, recipe.precision))
     device = trainer.fabric.device
 
@@ -92,9 +79,17 @@ def main(arguments: list[str] | None = None) -> None:
         | time_training(trainer, changed, identities, options.steps, options.rounds)
         for what, value, changed, identities in points
     ]
-    speeds = time_crossval(
-        recipe, options.images, options.workers, options.rounds or 3, options.accelerator, device
-    )
+    with contextlib.ExitStack() as stack:
+        validations = {
+            n: stack.enter_context(measure.cross_validation(recipe, options.images, n, options.accelerator))
+            for n in options.workers
+        }
+        times = measure.in_turns(
+            {n: carry_out for n, (carry_out, _) in validations.items()},
+            rounds=options.rounds or 3,
+            device=device,
+        )
+    speeds = {n: shown / times[n] for n, (_, shown) in validations.items()}
     rows += [
         {"what": "workers", "value": n, **measure.spread(speed, "images/s")} for n, speed in speeds.items()
     ]
@@ -149,44 +144,11 @@ def time_training(
         faces = measure.random_faces(images, like)
         measure.fit(trainer, faces, recipe, epochs, after_epoch, identities=identities)
 
-    seconds, _ = measure.epochs_in_turns(
-        partial(fit, images), lambda: None, rounds=rounds or (2 if slow else 5), device=device
+    (seconds,) = measure.epochs_in_turns(
+        partial(fit, images), rounds=rounds or (2 if slow else 5), device=device
     )
     peak = measure.peak_megabytes(partial(fit, recipe.batch_size, 2, lambda epoch: None), device)
     return measure.spread(images / seconds, "images/s") | {"peak MB": float(f"{peak:.3g}")}
-
-
-def time_crossval(
-    recipe: Preset, images: int, workers: list[int], rounds: int, accelerator: str, device: torch.device
-) -> dict[int, np.ndarray]:
-    """Images a second of ten folds of three epochs, by so many workers: (rounds,) each.
-
-    The workers are there before the clock starts; what their start takes is in `benchmarks.protocol`.
-    """
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        run = Run(
-            database=measure.write_faces(measure.random_faces(images), Path(folder, "noise")),
-            stage_one=None,
-            variant=Variant.EIFN,
-            preset="scaling",
-            recipe=replace(recipe, weights="none", stage_two_epochs=3),
-            seed=0,
-            rule="interleaved",
-            out=Path(folder, "runs"),
-            accelerator=accelerator,
-            command="python -m benchmarks.scaling",
-        )
-        shown = sum(piece.images * piece.epochs for piece in plan(run))
-
-        def carry_out(pool: Executor) -> None:
-            shutil.rmtree(run.out, ignore_errors=True)
-            with contextlib.redirect_stderr(io.StringIO()):  # a bar for each would drown the table
-                crossval([run], pool)
-
-        pools = {number: stack.enter_context(local_pool(number)) for number in workers}
-        calls = {number: partial(carry_out, pool) for number, pool in pools.items()}
-        times = measure.in_turns(calls, rounds=rounds, device=device)
-    return {number: shown / seconds for number, seconds in times.items()}
 
 
 if __name__ == "__main__":

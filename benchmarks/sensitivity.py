@@ -37,7 +37,7 @@ from eifn.folds import Fold, subject_folds
 from eifn.fusion import bilinear_pool
 from eifn.network import EIFN, Variant
 from eifn.results import answers, tabulate
-from eifn.training import PRESETS, Epoch, Preset, Trainer, derive_seed, train_stage_two
+from eifn.training import Epoch, Preset, Trainer, derive_seed, train_stage_two
 
 OURS = "as it is here"
 OTHER_SEED = "another seed"
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--database", type=Path, default=Path("data/synth-ck"), metavar="DIR", help="default: %(default)s"
     )
-    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], help="default: 32-true")
+    measure.add_precision(parser)
     parser.add_argument(
         "--folds",
         type=int,
@@ -121,11 +121,10 @@ def main(arguments: list[str] | None = None) -> None:
         faces = read_database(options.database)
     except DatabaseError as error:
         parser.error(str(error))
-    recipe = PRESETS["laptop"]
+    recipe = measure.preset_for("laptop", options)
     recipe = replace(
         recipe,
         views=1,
-        precision=options.precision or recipe.precision,
         stage_two_epochs=options.epochs or recipe.stage_two_epochs,
     )
     trainer = Trainer(measure.fabric_for(options.accelerator, recipe.precision))

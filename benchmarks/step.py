@@ -1,6 +1,6 @@
 """What does an EIFN training step cost beyond its two VGG-16 trunks?
 
-    python -m benchmarks.step [--preset laptop paper] [--rounds N] [--json]
+    python -m benchmarks.step [--preset laptop paper] [--precision P] [--rounds N] [--json]
 
 One side is an epoch of `Trainer.fit`: choosing the batch, augmenting, both branches, the fusion, the losses,
 backward, clipping (laptop), SGD and the centers. The other is forward and backward of two bare trunks of
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, and print a table or one JSON object."""
     parser = measure.options_of(__doc__)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["laptop", "paper"], metavar="P")
+    measure.add_precision(parser)
     parser.add_argument(
         "--steps",
         type=measure.positive,
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     rows, ratios = [], {}
     for name in options.preset:
-        preset = PRESETS[name]
+        preset = measure.preset_for(name, options)
         fabric = measure.fabric_for(options.accelerator, preset.precision)
         on_gpu = fabric.device.type == "cuda"
         rounds = options.rounds or (30 if on_gpu else 15)

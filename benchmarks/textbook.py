@@ -1,13 +1,15 @@
 """How much faster does `Trainer.fit` train than the loop that a careful reader would write first?
 
-    python -m benchmarks.textbook [--preset laptop paper] [--precision P] [--workers N] [--rounds N] [--json]
+    python -m benchmarks.textbook [--preset laptop paper] [--precision P] [--workers N] [--at-once N]
+        [--images N] [--rounds N] [--json]
 
 The reader's loop is correct and ordinary: a `DataLoader` with workers that stay, PIL transforms drawn for
 each image, float32, PyTorch's default memory format and optimizer, and center loss by autograd over all
 distances. Both sides train the same network, at the same width, on the same images in batches of 100, and
 take turns: an epoch of one, an epoch of the other. The reader's loop has a process of its own, since what
 `Trainer` asks of the C library holds for the whole process. The ratio is images a second, `Trainer.fit` to
-the reader, of the last preset.
+the reader, of the last preset. A third side takes its turn: a cross-validation of ten folds and three epochs
+as `eifn crossval` carries it out, some trainings at a time, with all that it writes.
 """
 
 from __future__ import annotations
@@ -41,11 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, and print a table or one JSON object."""
     parser = measure.options_of(__doc__)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["laptop"], metavar="P")
-    parser.add_argument(
-        "--precision",
-        choices=["32-true", "bf16-mixed"],
-        help="of Trainer.fit (default: paper bf16-mixed, laptop 32-true)",
-    )
+    measure.add_precision(parser)
     parser.add_argument(
         "--workers",
         type=measure.positive,
@@ -54,42 +52,58 @@ def main(arguments: list[str] | None = None) -> None:
         help="of the DataLoader (default: %(default)s)",
     )
     parser.add_argument(
+        "--at-once",
+        type=measure.positive,
+        metavar="N",
+        help="trainings at a time of `eifn crossval` (default: as it does, one a core or a GPU)",
+    )
+    parser.add_argument(
         "--images", type=measure.positive, default=800, metavar="N", help="an epoch (default: %(default)s)"
     )
     parser.add_argument(
         "--rounds", type=measure.positive, default=10, metavar="N", help="default: %(default)s"
     )
     options = parser.parse_args(arguments)
+    if options.images < paper.FOLDS:
+        parser.error(f"--images: {options.images} do not make {paper.FOLDS} folds")
     faces = measure.random_faces(options.images)
     rows = []
     for name in options.preset:
-        preset = PRESETS[name]
-        preset = replace(preset, precision=options.precision or preset.precision)
+        preset = measure.preset_for(name, options)
         fabric = measure.fabric_for(options.accelerator, preset.precision)
-        with readers_process(
+        at_once = options.at_once or (torch.get_num_threads() if fabric.device.type == "cpu" else 1)
+        reader = readers_process(
             faces, width=preset.width, clip=preset.clip, workers=options.workers, device=fabric.device
-        ) as readers_epoch:
-            ours, readers = measure.epochs_in_turns(
+        )
+        validation = measure.cross_validation(
+            replace(preset, views=1), len(faces), at_once, options.accelerator
+        )
+        with reader as readers_epoch, validation as (carry_out, shown):
+            ours, readers, validations = measure.epochs_in_turns(
                 partial(measure.fit, Trainer(fabric), faces, preset),
                 readers_epoch,
+                carry_out,
                 rounds=options.rounds,
                 device=fabric.device,
             )
         about = {"preset": name, "width": preset.width}
-        ratio = measure.spread(readers / ours, "ratio")
+        readers = len(faces) / readers  # now images a second
+        sides = {"Trainer.fit": len(faces) / ours, f"eifn crossval, {at_once} at a time": shown / validations}
+        ratios = {loop: measure.spread(speed / readers, "ratio") for loop, speed in sides.items()}
+        rows.append(
+            about | {"loop": "the reader's", "precision": "32-true"} | measure.spread(readers, "images/s")
+        )
         rows += [
             about
-            | {"loop": "the reader's", "precision": "32-true"}
-            | measure.spread(len(faces) / readers, "images/s"),
-            about
-            | {"loop": "Trainer.fit", "precision": preset.precision}
-            | measure.spread(len(faces) / ours, "images/s")
-            | {"ratio": ratio["ratio"], "IQR of ratio": ratio["IQR"]},
+            | {"loop": loop, "precision": preset.precision}
+            | measure.spread(speed, "images/s")
+            | {"ratio": ratios[loop]["ratio"], "IQR of ratio": ratios[loop]["IQR"]}
+            for loop, speed in sides.items()
         ]
     measure.print_result(
         "How much faster does Trainer.fit train than the loop that a careful reader would write first?",
         rows,
-        ratio=ratio["ratio"],
+        ratio=ratios["Trainer.fit"]["ratio"],
         ratio_of=f"images a second, Trainer.fit to the reader's loop, preset {name}",
         notes=[f"the reader's DataLoader has {options.workers} workers"],
         device=fabric.device,

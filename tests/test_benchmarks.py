@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 from importlib import import_module
@@ -34,7 +35,7 @@ SMALLEST = {
     "scaling": "--batch 2 --width 1/64 --identities 3 --images 10 --steps 1 --rounds 1",
     "sensitivity": "--database NOISE --epochs 1",
     "step": "--preset laptop --steps 1 --rounds 1",
-    "textbook": "--images 8 --workers 1 --rounds 1",
+    "textbook": "--images 10 --workers 1 --rounds 1",
 }
 
 
@@ -128,6 +129,7 @@ def test_a_table_and_an_object_say_the_same(capsys):
         ("sensitivity", "--folds 11", "invalid choice: 11"),
         ("step", "--preset tablet", "invalid choice: 'tablet'"),
         ("textbook", "--workers -1", "-1 is not at least 1"),
+        ("textbook", "--images 9", "9 do not make 10 folds"),
         pytest.param(
             "textbook",
             "--accelerator cuda",
@@ -174,7 +176,7 @@ def test_sides_take_turns_and_warm_up_is_not_kept(monkeypatch):
     np.testing.assert_array_equal(times["b"], [3, 4])
 
 
-def test_epochs_and_their_rival_are_timed_apart(monkeypatch):
+def test_epochs_and_their_rivals_are_timed_apart(monkeypatch):
     clock = 0.0
 
     def spend(seconds):
@@ -188,9 +190,18 @@ def test_epochs_and_their_rival_are_timed_apart(monkeypatch):
             after_epoch(None)
 
     monkeypatch.setattr("time.perf_counter", lambda: clock)
-    ours, theirs = measure.epochs_in_turns(fit, lambda: spend(5), rounds=2, device=CPU)
-    np.testing.assert_array_equal(ours, [11, 12])
-    np.testing.assert_array_equal(theirs, [5, 5])
+    times = measure.epochs_in_turns(fit, lambda: spend(5), lambda: spend(7), rounds=2, device=CPU)
+    np.testing.assert_array_equal(times, [[11, 12], [5, 5], [7, 7]])
+
+
+@pytest.mark.parametrize(
+    ("has", "asked", "precision"),
+    [(True, None, "bf16-mixed"), (False, None, "32-true"), (True, "32-true", "32-true")],
+)
+def test_a_preset_is_measured_in_the_format_in_which_eifn_trains(monkeypatch, has, asked, precision):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": has})
+    preset = measure.preset_for("laptop", Namespace(accelerator="cpu", precision=asked))
+    assert preset == replace(PRESETS["laptop"], precision=precision)
 
 
 @pytest.mark.parametrize("form", fusion.FORMS.values(), ids=fusion.FORMS)
