@@ -37,7 +37,7 @@ help:
 	@echo 'make sheets      draw contact sheets of the synthetic faces into _build/sheets'
 	@echo 'make start       pre-train the extractors of the preset laptop again (5 minutes)'
 	@echo 'make models      train the three models that come with the package again (9 minutes)'
-	@echo 'make sweep       the entanglement sweep: two variants and seeds at each position of the dial (80 minutes)'
+	@echo 'make sweep       the entanglement sweep: two variants at each position of the dial (an hour)'
 	@echo 'make leak        EFN on random folds of frames, for chapter 2 (7 minutes)'
 	@echo 'make inside      four more trainings of each variant, and what they are like inside, for chapter 10 (40 minutes)'
 	@echo 'make bench       run the benchmarks'
@@ -101,18 +101,16 @@ models: $(PREPARED) | environment
 	    OMP_NUM_THREADS=1 "$(BIN)/eifn" train --database data/synth-ck --fold 0 --precision bf16-mixed --variant $$variant \
 	        --out eifn/weights/$$variant.safetensors || exit 1; done
 
-# Both twins are drawn anew at each position. That in the middle is results/one-view/synth-ck. This and the leak are of
-# one view an epoch.
+# Both twins are drawn anew at each position. That in the middle is results/laptop/synth-ck.
 sweep: | environment
 	for dial in 0 0.25 0.75 1; do \
 	    for twin in synth-ck synth-oulu; do \
 	        "$(BIN)/python" -m data_prep synthetic --twin $$twin --entanglement $$dial \
 	            --out data/entanglement-$$dial/$$twin || exit 1; done; \
-	    for seed in 0 1; do \
-	        "$(BIN)/eifn" crossval --database data/entanglement-$$dial/synth-ck --precision bf16-mixed \
-	            --views 1 --variant efn,eifn --seed $$seed --out runs/entanglement-$$dial || exit 1; done; done
+	    "$(BIN)/eifn" crossval --database data/entanglement-$$dial/synth-ck --precision bf16-mixed \
+	        --variant efn,eifn --out runs/entanglement-$$dial || exit 1; done
 
-# Every frame a person of its own: the protocol, unchanged, then splits frames at random.
+# Every frame a person of its own: the protocol, unchanged, then splits frames at random. Of one view an epoch.
 leak: $(PREPARED) | environment
 	"$(BIN)/python" -m data_prep leak --database data/synth-ck --out data/leak/synth-ck
 	"$(BIN)/eifn" crossval --database data/leak/synth-ck --stage-one data/synth-oulu --precision bf16-mixed \

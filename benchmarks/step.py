@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
             replayed = measure.in_turns({"graph": graph.replay}, rounds=rounds, device=fabric.device)["graph"]
         about = {"preset": name, "width": preset.width, "precision": preset.precision}
         ratio = measure.spread(step / trunks, "ratio")
-        ratios[name] = ratio["ratio"]
+        ratios[f"{name}, {preset.precision}"] = ratio["ratio"]
         if on_gpu:
             rows.append(
                 about | {"side": "two trunks, replayed", **measure.spread(1e3 * replayed / steps, "ms")}

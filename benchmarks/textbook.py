@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
         "How much faster does Trainer.fit train than the loop that a careful reader would write first?",
         rows,
         ratio=ratios["Trainer.fit"]["ratio"],
-        ratio_of=f"images a second, Trainer.fit to the reader's loop, preset {name}",
+        ratio_of=f"images a second, Trainer.fit to the reader's loop, preset {name}, {preset.precision}",
         notes=[f"the reader's DataLoader has {options.workers} workers"],
         device=fabric.device,
         as_json=options.json,
