@@ -16,6 +16,7 @@ def image():
 def test_fourteen_distinct_images_and_the_original_first(image):
     views = augment(image.expand(VIEWS, -1, -1, -1), torch.arange(VIEWS))
     assert VIEWS == 14
+    assert views.is_contiguous(memory_format=torch.channels_last)  # as convolutions read them fastest
     assert torch.equal(views[0], image)
     assert torch.equal(views[7], image.flip(2))
     distances = torch.cdist(views.flatten(1), views.flatten(1))
