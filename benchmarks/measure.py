@@ -291,7 +291,7 @@ def cross_validation(
         def carry_out() -> None:
             shutil.rmtree(run.out, ignore_errors=True)
             with contextlib.redirect_stderr(io.StringIO()):  # a bar for each would drown the table
-                crossval([run], pool)
+                crossval([run], pool, workers)
 
         yield carry_out, sum(piece.images * piece.epochs for piece in plan(run))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -402,20 +402,25 @@ def _crossval(options: argparse.Namespace) -> None:
         )
         for variant in options.variant
     ]
-    with _executor(options) as executor:
-        folders = crossval(runs, executor)
+    with _executor(options) as (executor, workers):
+        folders = crossval(runs, executor, workers)
     outcome = report(folders)
     print(json.dumps(outcome) if options.json else render_accuracies(outcome))
 
 
-def _executor(options: argparse.Namespace) -> AbstractContextManager[Executor]:
-    """Where the folds are trained."""
+@contextlib.contextmanager
+def _executor(options: argparse.Namespace) -> Iterator[tuple[Executor, int]]:
+    """Where the folds are trained, and how many at once."""
     if options.scheduler:
-        return dask_cluster(options.scheduler)
+        with dask_cluster(options.scheduler) as cluster:
+            yield cluster
+        return
     device = Fabric(accelerator=options.accelerator, devices=1).device
     gpus = visible_gpus() if device.type == "cuda" else []
     default = torch.get_num_threads() if device.type == "cpu" else max(1, len(gpus))
-    return local_pool(options.workers or default, gpus)
+    workers = options.workers or default
+    with local_pool(workers, gpus) as pool:
+        yield pool, workers
 
 
 def _report(options: argparse.Namespace) -> None:

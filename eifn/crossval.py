@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import heapq
 import json
 import logging
 import math
@@ -249,12 +250,13 @@ def plan(run: Run) -> list[Piece]:
     return pieces
 
 
-def crossval(runs: Sequence[Run], executor: Executor) -> list[Path]:
+def crossval(runs: Sequence[Run], executor: Executor, workers: int) -> list[Path]:
     """Carry out runs, or what is missing of them, with a bar on stderr that counts training images.
 
     Args:
         runs: they share the executor, so that one run's folds fill the gaps of another.
         executor: where the work is done; its workers see the same files under the same paths.
+        workers: how many pieces it trains at once, for the time left.
 
     Returns:
         The folder of each run, with its ten folds.
@@ -282,12 +284,18 @@ def crossval(runs: Sequence[Run], executor: Executor) -> list[Path]:
         initial=sum(piece.shown() for piece in every),
         unit=" images",
         unit_scale=True,
-        smoothing=0,  # the time left is told by the speed of the whole, not of the last second
+        smoothing=0,  # the speed of the whole, not of the last second
         mininterval=0.5 if sys.stderr.isatty() else 30,
+        # Not tqdm's time left, for which a stage one that one worker trains alone goes on at that speed.
+        bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]",
     )
+    busy = 0.0  # seconds, of all workers
 
-    def count_done() -> None:
+    def tell() -> None:
         counts = []
+        if busy and bar.n > bar.initial and left:
+            seconds = images_left(plans, workers) * busy / (bar.n - bar.initial)
+            counts.append(f"about {tqdm.format_interval(seconds)} left")
         for title, of_title in (
             ("stage one", lambda p: p.fold is None),
             ("folds", lambda p: p.fold is not None),
@@ -306,23 +314,46 @@ def crossval(runs: Sequence[Run], executor: Executor) -> list[Path]:
             futures[executor.submit(carry_out, piece)] = piece, pieces[ready:] if i == 0 else []
 
     try:
-        count_done()
+        tell()
         for pieces in todo:
             submit(pieces)
         while futures:
+            before, at_work = time.monotonic(), min(workers, len(futures))
             done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
+            busy += at_work * (time.monotonic() - before)
             for future in done:
                 piece, behind = futures.pop(future)
                 future.result()
                 left.remove(id(piece))
                 submit(behind)
-            count_done()
+            tell()
             bar.update(sum(piece.shown() for piece in every) - bar.n)
     finally:
         bar.close()
         for future in futures:
             future.cancel()
     return [pieces[-1].folder.parent for pieces in plans]
+
+
+def images_left(plans: Sequence[Sequence[Piece]], workers: int) -> int:
+    """How many images the worker that ends last has still to train on, if all workers are as fast.
+
+    Pieces are dealt out as the executor does: in turn, each to the worker that is free first; stages one come
+    before folds, and a run's folds wait for its stage one.
+    """
+    free = [0] * workers  # a heap: after how many images each is
+    behind = []
+    for pieces in plans:
+        left = [piece.images * piece.epochs - piece.shown() for piece in pieces]
+        ready = 0
+        if pieces[0].fold is None:
+            ready = heapq.heappop(free) + left.pop(0)
+            heapq.heappush(free, ready)
+        behind.append((ready, left))
+    for ready, left in sorted(behind):
+        for images in left:
+            heapq.heappush(free, max(ready, heapq.heappop(free)) + images)
+    return max(free)
 
 
 def check_writable(folder: Path) -> None:
@@ -541,13 +572,16 @@ def visible_gpus() -> list[str]:
 
 
 @contextlib.contextmanager
-def dask_cluster(address: str) -> Iterator[Executor]:
+def dask_cluster(address: str) -> Iterator[tuple[Executor, int]]:
     """A Dask cluster that is running, whose workers have this package and see the same files.
 
     A task whose worker dies is given to another one, which goes on from the last epoch.
 
     Args:
         address: of its scheduler, e.g. `"tcp://10.0.0.1:8786"`.
+
+    Yields:
+        The cluster, and how many tasks it does at once by now: workers may come and go.
 
     Raises:
         RunError: Dask is not installed, or no scheduler answers there.
@@ -566,7 +600,7 @@ def dask_cluster(address: str) -> Iterator[Executor]:
     with client:
         executor = client.get_executor()
         try:
-            yield executor
+            yield executor, max(1, sum(client.nthreads().values()))
         except KilledWorker:
             raise BrokenExecutor from None
         finally:

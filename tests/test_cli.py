@@ -399,7 +399,7 @@ def test_the_precision_suits_the_processor(data, tmp_path, monkeypatch, has, ask
     else:
         monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": has})
     seen = []
-    monkeypatch.setattr("eifn.cli.crossval", lambda runs, executor: seen.extend(runs) or exit(0))
+    monkeypatch.setattr("eifn.cli.crossval", lambda runs, executor, workers: seen.extend(runs) or exit(0))
     with pytest.raises(SystemExit):
         run("crossval", "--accelerator", "cpu", "--database", data / "tiny", "--out", tmp_path, *asked)
     assert {run.recipe.precision for run in seen} == {precision}

@@ -11,7 +11,16 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from eifn.crossval import RunError, carry_out, crossval, local_pool, plan, read_provenance, visible_gpus
+from eifn.crossval import (
+    RunError,
+    carry_out,
+    crossval,
+    images_left,
+    local_pool,
+    plan,
+    read_provenance,
+    visible_gpus,
+)
 from eifn.database import read_database
 from eifn.extractor import WeightsError
 from eifn.folds import FoldError
@@ -25,7 +34,7 @@ pytestmark = pytest.mark.slow  # each trains ten folds, if tiny ones
 def here(*runs):
     """Carry runs out in this process."""
     with ThreadPoolExecutor(1) as executor:
-        return crossval(runs, executor)
+        return crossval(runs, executor, 1)
 
 
 def contents(folder):
@@ -110,6 +119,54 @@ def test_finished_work_is_not_done_again(run, monkeypatch):
     monkeypatch.setattr("eifn.crossval.train_stage_one", lambda *a, **k: pytest.fail("trained again"))
     assert here(run) == [folder]
     assert before == {path: path.stat().st_mtime_ns for path in run.out.rglob("*.csv")}
+
+
+@pytest.mark.parametrize(
+    ("runs", "workers", "expected"),
+    [
+        (1, 1, 500 + 10 * 90),
+        (1, 2, 500 + 5 * 90),
+        (1, 4, 500 + 3 * 90),
+        (1, 10, 500 + 90),
+        (1, 11, 500 + 90),
+        (3, 1, 3 * 500 + 30 * 90),
+        (3, 2, 500 + 18 * 90),  # the other trains the third stage one, from 500 to 1000, and 12 folds
+        (3, 5, 500 + 6 * 90),
+        (3, 30, 500 + 90),
+    ],
+)
+def test_the_images_left_are_those_of_the_worker_that_ends_last(run, runs, workers, expected):
+    """Every stage one shows 500 images, every fold 90."""
+    plans = [
+        [replace(piece, images=500 if piece.fold is None else 90, epochs=1) for piece in plan(each)]
+        for each in (replace(run, seed=seed) for seed in range(runs))
+    ]
+    assert images_left(plans, workers) == expected
+
+
+def test_what_is_trained_already_is_not_left(run):
+    pieces = plan(run)
+    for piece in pieces[:4]:
+        carry_out(piece)
+    whole = [piece.images * piece.epochs for piece in pieces]
+    assert images_left([pieces], 1) == sum(whole[4:])
+    pieces[4].scratch.mkdir()
+    (pieces[4].scratch / "history.csv").write_text("epoch\n1\n")  # of two
+    assert images_left([pieces], 1) == sum(whole[4:]) - whole[4] // 2
+    assert images_left([pieces], 7) == max(whole[5:])
+
+
+def test_the_bar_tells_the_time_left_until_there_is_none(run, monkeypatch):
+    told = []
+    monkeypatch.setattr("eifn.crossval.tqdm.set_postfix_str", lambda bar, text, refresh: told.append(text))
+    here(run)
+    assert told[0] == "stage one 0 of 1, folds 0 of 10"
+    assert [
+        text
+        for text in told
+        if re.fullmatch(r"about \d+:\d\d left, stage one 1 of 1, folds [1-9] of 10", text)
+    ]
+    assert told[-1] == "stage one 1 of 1, folds 10 of 10"
 
 
 @pytest.mark.parametrize("again", [here, lambda run: carry_out(plan(run)[4])], ids=["seen", "found"])
@@ -236,7 +293,7 @@ def test_a_pool_of_processes_gives_the_same(run):
     """Threads differ (one a worker), so the sums may round differently; the answers may not."""
     here(run)
     with local_pool(2) as pool:
-        crossval([replace(run, out=run.out.with_name("pool"))], pool)
+        crossval([replace(run, out=run.out.with_name("pool"))], pool, 2)
     ours, theirs = (sorted(out.rglob("predictions.csv")) for out in (run.out, run.out.with_name("pool")))
     assert len(ours) == len(theirs) == 10
     for one, other in zip(ours, theirs, strict=True):
@@ -246,7 +303,7 @@ def test_a_pool_of_processes_gives_the_same(run):
 def test_an_error_crosses_from_a_worker_process(run):
     missing = replace(run, recipe=replace(run.recipe, weights="missing.safetensors"))
     with local_pool(1) as pool, pytest.raises(WeightsError, match=r"missing\.safetensors: no such file"):
-        crossval([missing], pool)
+        crossval([missing], pool, 1)
 
 
 @pytest.mark.parametrize("when", ["history", "provenance"])

@@ -40,7 +40,7 @@ if __name__ == "__main__":
         given[key] = Path(given[key])
     run = Run(**given | {"recipe": Preset(**given["recipe"]), "variant": Variant(given["variant"])})
     with local_pool(2) as pool:
-        crossval([run], pool)
+        crossval([run], pool, 2)
 """
 
 
@@ -196,17 +196,18 @@ def test_a_dask_worker_killed_in_the_middle_of_a_fold(longer, monkeypatch, tmp_p
     torch.set_num_threads(1)  # as a worker of Dask has it, for equal bits
     try:
         with local_pool(2) as pool:
-            crossval([replace(longer, out=tmp_path / "quiet")], pool)
+            crossval([replace(longer, out=tmp_path / "quiet")], pool, 2)
     finally:
         torch.set_num_threads(threads)
     out = tmp_path / "cluster"
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        dask_cluster(cluster.scheduler_address) as executor,
+        dask_cluster(cluster.scheduler_address) as (executor, workers),
         distributed.Client(cluster) as client,
         ThreadPoolExecutor(1) as aside,
     ):
-        running = aside.submit(crossval, [replace(longer, out=out)], executor)
+        assert workers == 2
+        running = aside.submit(crossval, [replace(longer, out=out)], executor, workers)
         victim = None
         while victim is None:  # the one at work on a fold that can go on
             history = wait_for_epochs(out, 5).with_suffix("") / "history.csv"

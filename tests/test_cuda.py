@@ -109,5 +109,5 @@ def test_processes_share_a_gpu(run):
     (alone,) = here(run)
     run = replace(run, out=run.out.with_name("shared"))
     with local_pool(3, ["0"]) as pool:
-        (shared,) = crossval([run], pool)
+        (shared,) = crossval([run], pool, 3)
     assert contents(shared) == contents(alone)
