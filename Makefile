@@ -110,11 +110,11 @@ sweep: | environment
 	    "$(BIN)/eifn" crossval --database data/entanglement-$$dial/synth-ck --precision bf16-mixed \
 	        --variant efn,eifn --out runs/entanglement-$$dial || exit 1; done
 
-# Every frame a person of its own: the protocol, unchanged, then splits frames at random. Of one view an epoch.
+# Every frame a person of its own: the protocol, unchanged, then splits frames at random.
 leak: $(PREPARED) | environment
 	"$(BIN)/python" -m data_prep leak --database data/synth-ck --out data/leak/synth-ck
 	"$(BIN)/eifn" crossval --database data/leak/synth-ck --stage-one data/synth-oulu --precision bf16-mixed \
-	    --views 1 --variant efn --out runs/leak
+	    --variant efn --out runs/leak
 
 # The names say the seed; that of the three that come with the package is 0.
 inside: $(PREPARED) | environment

@@ -184,7 +184,7 @@ def test_effects_are_what_the_recorded_runs_show():
 
     by_frame, by_person = (
         summarize(read_run(RESULTS / run / "efn" / "seed-0").predictions, "frame").accuracy
-        for run in ("leak/synth-ck-leak", "one-view/synth-ck")
+        for run in ("leak/synth-ck-leak", "laptop/synth-ck")
     )
     assert f"{100 * by_frame:.1f} % instead of {100 * by_person:.1f} %" in effects["folds"]
 
