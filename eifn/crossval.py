@@ -278,10 +278,11 @@ def crossval(runs: Sequence[Run], executor: Executor, workers: int) -> list[Path
     for piece in every:
         if id(piece) not in left:
             piece.remove_checkpoint()  # of a process that was killed right after its last step
+    before = shown = sum(piece.shown() for piece in every)
     bar = tqdm(
         desc="training",
         total=sum(piece.images * piece.epochs for piece in every),
-        initial=sum(piece.shown() for piece in every),
+        initial=before,
         unit=" images",
         unit_scale=True,
         smoothing=0,  # the speed of the whole, not of the last second
@@ -293,8 +294,8 @@ def crossval(runs: Sequence[Run], executor: Executor, workers: int) -> list[Path
 
     def tell() -> None:
         counts = []
-        if busy and bar.n > bar.initial and left:
-            seconds = images_left(plans, workers) * busy / (bar.n - bar.initial)
+        if left and shown > before:
+            seconds = images_left(plans, workers) * busy / (shown - before)
             counts.append(f"about {tqdm.format_interval(seconds)} left")
         for title, of_title in (
             ("stage one", lambda p: p.fold is None),
@@ -318,16 +319,17 @@ def crossval(runs: Sequence[Run], executor: Executor, workers: int) -> list[Path
         for pieces in todo:
             submit(pieces)
         while futures:
-            before, at_work = time.monotonic(), min(workers, len(futures))
+            since, at_work = time.monotonic(), min(workers, len(futures))
             done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
-            busy += at_work * (time.monotonic() - before)
+            busy += at_work * (time.monotonic() - since)
             for future in done:
                 piece, behind = futures.pop(future)
                 future.result()
                 left.remove(id(piece))
                 submit(behind)
+            told, shown = shown, sum(piece.shown() for piece in every)
             tell()
-            bar.update(sum(piece.shown() for piece in every) - bar.n)
+            bar.update(shown - told)
     finally:
         bar.close()
         for future in futures:

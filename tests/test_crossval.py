@@ -10,6 +10,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from filelock import FileLock
+from tqdm import tqdm
 
 from eifn.crossval import (
     RunError,
@@ -167,6 +168,18 @@ def test_the_bar_tells_the_time_left_until_there_is_none(run, monkeypatch):
         if re.fullmatch(r"about \d+:\d\d left, stage one 1 of 1, folds [1-9] of 10", text)
     ]
     assert told[-1] == "stage one 1 of 1, folds 10 of 10"
+
+
+def test_a_bar_that_is_switched_off(run, monkeypatch, capsys):
+    """As TQDM_DISABLE=1 does: then a bar counts nothing."""
+
+    class Off(tqdm):
+        def __init__(self, **settings):
+            super().__init__(disable=True, **settings)
+
+    monkeypatch.setattr("eifn.crossval.tqdm", Off)
+    here(run)
+    assert "training" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("again", [here, lambda run: carry_out(plan(run)[4])], ids=["seen", "found"])
