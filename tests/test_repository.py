@@ -22,6 +22,7 @@ from eifn import paper
 from eifn.cli import main
 from eifn.extractor import LAPTOP
 from eifn.report import find_runs, read_run
+from eifn.results import trend
 from eifn.training import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -208,6 +209,25 @@ def test_the_readme_quotes_the_recorded_runs(capsys):
         if folder == "one-view":
             learned = 100 * group["training"]["accuracy"]["eifn-star"]["last_epoch"]
             assert f"EIFN\\* had learned {learned:.0f} % " in readme.replace("\n", " ")
+
+
+def test_the_readme_tells_the_sweep_as_recorded():
+    folders = {0: "entanglement-0", 0.25: "entanglement-0.25", 0.5: "laptop"}
+    folders |= {0.75: "entanglement-0.75", 1: "entanglement-1"}
+    eifn, efn = (
+        [
+            [read_run(run).predictions for run in find_runs(ROOT / "results" / folder / "synth-ck" / variant)]
+            for folder in folders.values()
+        ]
+        for variant in ("eifn", "efn")
+    )
+    seeds = min(len(tables) for tables in efn)  # the middle may have more
+    found = trend(list(folders), *([tables[:seeds] for tables in of] for of in (eifn, efn)))
+    ahead = sum(comparison.difference > 0 for comparison in found.comparisons)
+    readme = (ROOT / "README.md").read_text("utf-8").replace("\n", " ")
+    words = ("none", "one", "two", "three")
+    assert f"over {words[seeds]} seeds EIFN is ahead of EFN at {words[ahead]} of the five positions" in readme
+    assert ("no trend is to be seen" in readme) == (found.interval[0] < 0 < found.interval[1])
 
 
 def test_the_recorded_runs_are_of_the_preset_as_it_is():
