@@ -265,8 +265,9 @@ def test_the_reader_sees_the_images_that_we_see(monkeypatch):
 def test_the_reader_learns(make_database):
     faces = read_database(make_database())
     epoch = textbook.textbook_epoch(faces, width=1 / 8, clip=10, workers=1, device=CPU)
-    first, *_, last = [epoch() for _ in range(40)]
-    assert last < 0.9 * first
+    first, *others = [epoch() for _ in range(60)]
+    # Without a start from trained weights its loss jumps on the way down, when depends on the processor.
+    assert np.median(others[-10:]) < 0.8 * first
 
 
 @pytest.fixture(scope="module")
