@@ -266,7 +266,7 @@ def test_the_reader_learns(make_database):
     faces = read_database(make_database())
     epoch = textbook.textbook_epoch(faces, width=1 / 8, clip=10, workers=1, device=CPU)
     first, *others = [epoch() for _ in range(60)]
-    # Without a start from trained weights its loss jumps on the way down, when depends on the processor.
+    # It starts untrained: on the way down its loss jumps, at an epoch that depends on the processor.
     assert np.median(others[-10:]) < 0.8 * first
 
 

@@ -225,7 +225,7 @@ def test_the_readme_tells_the_sweep_as_recorded():
     found = trend(list(folders), *([tables[:seeds] for tables in of] for of in (eifn, efn)))
     ahead = sum(comparison.difference > 0 for comparison in found.comparisons)
     readme = (ROOT / "README.md").read_text("utf-8").replace("\n", " ")
-    words = ("none", "one", "two", "three")
+    words = ("none", "one", "two", "three", "four", "five")
     assert f"over {words[seeds]} seeds EIFN is ahead of EFN at {words[ahead]} of the five positions" in readme
     assert ("no trend is to be seen" in readme) == (found.interval[0] < 0 < found.interval[1])
 
