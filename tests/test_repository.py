@@ -43,6 +43,32 @@ def pins():
     )
 
 
+@pytest.fixture(scope="module")
+def readme():
+    """Its words, one line."""
+    return " ".join((ROOT / "README.md").read_text("utf-8").split())
+
+
+@pytest.fixture
+def report(capsys):
+    """What `eifn report` says of a folder of recorded runs."""
+
+    def report(folder):
+        assert main(["report", str(ROOT / "results" / folder), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return report
+
+
+def eifn_less_efn(group):
+    (found,) = (c for c in group["comparisons"] if (c["first"], c["second"]) == ("eifn", "efn"))
+    return found
+
+
+def points(*shares):
+    return [f"{100 * share:+.1f}" for share in shares]
+
+
 @pytest.mark.parametrize(
     "requirement", requirements("book", "test", "cluster", "tensorboard"), ids=lambda r: r.name
 )
@@ -158,8 +184,7 @@ def test_notebooks_are_saved_as_run_from_top_to_bottom(notebook):
             assert about["figure"]["caption"]
 
 
-def test_readme_names_commands_that_exist():
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_readme_names_commands_that_exist(readme):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     named = set(re.findall(r"`?make ([a-z-]+)", readme))
     assert {"book", "test"} <= named <= targets
@@ -177,41 +202,71 @@ def test_the_example_of_the_readme_runs(make_database, tiny, monkeypatch, capsys
     assert re.fullmatch(r"frames of unseen people: [01]\.\d+\n", capsys.readouterr().out)
 
 
-def test_the_readme_quotes_the_recorded_runs(capsys):
-    assert main(["report", str(ROOT / "results" / "laptop"), "--json"]) == 0
-    readme = (ROOT / "README.md").read_text("utf-8")
-    outcome = json.loads(capsys.readouterr().out)
-    assert len(outcome["groups"]) == 3
-    for group in outcome["groups"]:
+def test_the_readme_has_the_table_of_the_recorded_runs(readme, report):
+    groups = report("laptop")["groups"]
+    assert len(groups) == 3
+    for group in groups:
         for variant, title in (("efn", "EFN"), ("eifn-star", r"EIFN\*"), ("eifn", "EIFN")):
             of = group["means"][variant]["sequence"]
             low, high = (f"{100 * bound:.1f}" for bound in of["interval"])
             learned = 100 * group["training"]["accuracy"][variant]["last_epoch"]
             row = f"| `{group['database']}` | {title} | {100 * of['accuracy']:.1f} % | {low} to {high} | "
             assert row + f"{learned:.1f} % |" in readme
-    for group in outcome["groups"]:
-        if group["synthetic"]:
-            (found,) = (c for c in group["comparisons"] if (c["first"], c["second"]) == ("eifn", "efn"))
-            difference, low, high = (f"{100 * x:+.1f}" for x in (found["difference"], *found["interval"]))
-            assert f"{difference} " in readme
-            assert f"{low} to {high})" in readme
-
-    for folder, told in (
-        ("one-view", "EIFN less EFN was"),
-        ("two-views", "with two views in both stages it was"),
-    ):
-        assert main(["report", str(ROOT / "results" / folder), "--json"]) == 0
-        groups = json.loads(capsys.readouterr().out)["groups"]
-        (group,) = (group for group in groups if group["database"] == "synth-ck")
-        (found,) = (c for c in group["comparisons"] if (c["first"], c["second"]) == ("eifn", "efn"))
-        difference, low, high = (f"{100 * x:+.1f}" for x in (found["difference"], *found["interval"]))
-        assert f"{told} {difference} ({low} to {high})" in readme
-        if folder == "one-view":
-            learned = 100 * group["training"]["accuracy"]["eifn-star"]["last_epoch"]
-            assert f"EIFN\\* had learned {learned:.0f} % " in readme.replace("\n", " ")
 
 
-def test_the_readme_tells_the_sweep_as_recorded():
+def test_the_readme_compares_the_variants_as_recorded(readme, report):
+    groups = {group["database"]: group for group in report("laptop")["groups"]}
+    ck, oulu = (eifn_less_efn(groups[twin]) for twin in ("synth-ck", "synth-oulu"))
+    (difference, low, high), (other, least, most) = (
+        points(of["difference"], *of["interval"]) for of in (ck, oulu)
+    )
+    assert f"{difference} points on `synth-ck` (95 % interval over people {low} to {high})" in readme
+    assert f"{other} on `synth-oulu` ({least} to {most})" in readme
+    assert f"does not survive Holm's correction (p = {oulu['holm']:.2f})" in readme
+    assert ck["holm"] < 0.05 < oulu["holm"]
+
+    first, second = (points(min(of["differences"]), max(of["differences"])) for of in (ck, oulu))
+    seeds = f"from {first[0]} to {first[1]} on one twin and from {second[0]} to {second[1]} on the other"
+    assert seeds in readme
+    assert sum(difference < 0 for of in (ck, oulu) for difference in of["differences"]) == 4
+    assert "EIFN was behind in four of the six" in readme
+
+    assert "On the London Set no difference is told from chance" in readme
+    assert all(of["holm"] > 0.05 for of in groups["london"]["comparisons"])
+
+    assert "one shows the same and one is not told from chance" in readme
+    above_zero = []
+    for folder in ("one-view", "two-views"):
+        (group,) = (group for group in report(folder)["groups"] if group["database"] == "synth-ck")
+        above_zero.append(eifn_less_efn(group)["interval"][1] > 0)
+    assert above_zero == [False, True]
+
+
+def test_the_readme_tells_the_leak_as_recorded(readme, report):
+    (leaked,) = report("leak")["runs"]
+    (fair,) = (
+        run
+        for run in report("laptop/synth-ck")["runs"]
+        if (run["variant"], run["seed"]) == ("efn", leaked["seed"])
+    )
+    shares = [f"{100 * run['frame']['accuracy']:.1f} %" for run in (leaked, fair)]
+    assert "give EFN {} instead of {} of the frames (one seed".format(*shares) in readme
+
+
+def test_the_readme_tells_what_chapter_3_found_in_plain_pixels(readme):
+    """A run of nbval holds the chapter to what its cells print."""
+    notebook = json.loads((ROOT / "book" / "03_extractors.ipynb").read_text("utf-8"))
+    printed = "".join(
+        "".join(output.get("data", {}).get("text/plain", ""))
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+    )
+    (rows,) = re.findall(r"^pixels .*\n(?:  .*\n)*", printed, re.MULTILINE)
+    best = max(int(share) for share in re.findall(r"^.*?(\d+)% \[", rows, re.MULTILINE))
+    assert f"tells at most {best} % of the sequences of `synth-ck` (chapter 3)" in readme
+
+
+def test_the_readme_tells_the_sweep_as_recorded(readme):
     folders = {0: "entanglement-0", 0.25: "entanglement-0.25", 0.5: "laptop"}
     folders |= {0.75: "entanglement-0.75", 1: "entanglement-1"}
     eifn, efn = (
@@ -224,7 +279,6 @@ def test_the_readme_tells_the_sweep_as_recorded():
     seeds = min(len(tables) for tables in efn)  # the middle may have more
     found = trend(list(folders), *([tables[:seeds] for tables in of] for of in (eifn, efn)))
     ahead = sum(comparison.difference > 0 for comparison in found.comparisons)
-    readme = (ROOT / "README.md").read_text("utf-8").replace("\n", " ")
     words = ("none", "one", "two", "three", "four", "five")
     assert f"over {words[seeds]} seeds EIFN is ahead of EFN at {words[ahead]} of the five positions" in readme
     assert ("no trend is to be seen" in readme) == (found.interval[0] < 0 < found.interval[1])
