@@ -26,10 +26,10 @@ def batch():
     return torch.randn(12, 5), torch.tensor([0, 0, 0, 1, 1, 3, 3, 3, 3, 3, 5, 0])
 
 
-@pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_agrees_with_a_loop(batch, alpha):
+@pytest.mark.parametrize(("rate", "alpha"), [({}, 0.5), ({"alpha": 1.0}, 1.0)])
+def test_agrees_with_a_loop(batch, rate, alpha):
     embedding, labels = batch
-    center_loss = CenterLoss(6, 5, alpha=alpha)
+    center_loss = CenterLoss(6, 5, **rate)
     centers = np.zeros((6, 5))
     for step in range(4):
         x = embedding + step

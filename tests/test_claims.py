@@ -1,5 +1,6 @@
 """The ledger of the recorded runs, against scikit-learn and SciPy on the predictions themselves."""
 
+import shutil
 from pathlib import Path
 from statistics import fmean
 
@@ -10,7 +11,8 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from eifn import paper
 from eifn.claims import accuracies, differences, recalls, to_markdown
-from eifn.report import find_runs, report
+from eifn.report import find_runs, read_run, report
+from eifn.results import average, compare
 
 RESULTS = Path(__file__).parents[1] / "results"
 VARIANTS = {"EFN": "efn", "EIFN*": "eifn-star", "EIFN": "eifn"}
@@ -34,6 +36,11 @@ def answered(run):
     return sequences.index.get_level_values("truth"), sequences.idxmax(axis=1).str.removeprefix("p_")
 
 
+def tables(row, variant):
+    """The predictions of each seed of a variant, on the database of a row."""
+    return [read_run(run).predictions for run in find_runs(RESULTS / "laptop" / TWINS[row.table] / variant)]
+
+
 def every_seed(row):
     """The same for each seed of the runs that a row is of."""
     runs = sorted((RESULTS / row.runs).glob("seed-*"))
@@ -51,7 +58,8 @@ def test_accuracies(outcome):
         assert row.printed == PAPER[row.table].accuracy(row.number)
         assert row.n == sum(PAPER[row.table].sequences.values())
         assert row.ours == pytest.approx(100 * fmean(accuracy_score(*seed) for seed in every_seed(row)))
-        assert row.low < row.ours < row.high
+        interval = average(tables(row, VARIANTS[row.number]), "sequence").interval
+        assert (row.low, row.high) == pytest.approx([100 * bound for bound in interval])
 
 
 def test_differences_are_those_of_the_accuracies(outcome):
@@ -63,7 +71,8 @@ def test_differences_are_those_of_the_accuracies(outcome):
         assert row.seeds == first["seeds"] == second["seeds"]
         for column in ("ours", "printed"):
             assert getattr(row, column) == pytest.approx(first[column] - second[column])
-        assert row.low < row.ours < row.high
+        pair = [tables(row, VARIANTS[variant]) for variant in row.number.split(" − ")]
+        assert (row.low, row.high) == pytest.approx([100 * bound for bound in compare(*pair).interval])
 
 
 def test_recalls(outcome):
@@ -80,6 +89,24 @@ def test_recalls(outcome):
         for row in rows.itertuples():
             interval = binomtest(round(row.ours * row.n / 100), row.n).proportion_ci(method="wilson")
             assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
+
+
+def test_only_finished_runs_count(tmp_path):
+    for seed in ("seed-0", "seed-1"):
+        run = Path("laptop", "synth-ck", "eifn", seed)
+        shutil.copytree(RESULTS / run, tmp_path / run)
+    shutil.rmtree(tmp_path / run / "fold-03")
+    outcome = report(find_runs(tmp_path))
+    (of_all,), of_each = accuracies(outcome).itertuples(), recalls(outcome)
+    assert (of_all.seeds, of_all.n) == (1, 327)
+    assert set(of_each["seeds"]) == {1}
+    assert of_each["n"].sum() == 327
+    assert differences(outcome).empty
+
+
+def test_runs_without_eifn_have_no_recalls():
+    runs = find_runs(RESULTS / "laptop" / "synth-ck" / "efn")
+    assert recalls(report(runs)).empty
 
 
 def test_as_markdown():

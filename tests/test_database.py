@@ -78,6 +78,12 @@ def test_round_trip(tmp_path):
     assert listing(tmp_path / "new" / "tiny") == ["database.json", "frames.csv", "frames.npy"]
 
 
+def test_labels_go_by_the_order_of_the_expressions(tmp_path):
+    """Which need not be that of the alphabet, nor have a frame each."""
+    path = write(tmp_path / "tiny", expressions=("neutral", "fear", "happiness"))
+    assert read_database(path).labels.tolist() == [2, 2, 0, 0]
+
+
 def test_frames_are_mapped_read_only(tmp_path):
     database = read_database(write(tmp_path / "tiny"))
     assert isinstance(database.frames, np.memmap)

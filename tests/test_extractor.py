@@ -101,7 +101,7 @@ class Trap:
         return (print, ("unpickled!",))
 
 
-@pytest.mark.parametrize("content", ["text", "pickle", "module", "other", "narrow"])
+@pytest.mark.parametrize("content", ["text", "pickle", "module", "list", "nested", "other", "narrow"])
 def test_files_that_are_not_fitting_weights(tmp_path, content, capsys):
     file = tmp_path / "weights.pth"
     if content == "text":
@@ -110,6 +110,10 @@ def test_files_that_are_not_fitting_weights(tmp_path, content, capsys):
         file.write_bytes(pickle.dumps(Trap()))
     elif content == "module":
         torch.save(Extractor(width=1 / 64), file, pickle_protocol=2)
+    elif content == "list":
+        torch.save([torch.zeros(3)], file)
+    elif content == "nested":
+        torch.save({"state_dict": Extractor(width=1 / 32).state_dict()}, file)
     elif content == "other":
         torch.save({"weight": torch.zeros(3)}, file)
     else:

@@ -107,5 +107,7 @@ def test_what_does_not_fit_is_named():
         gradient_norms(model, images, subjects[:7], expressions, center_loss)
     with pytest.raises(ValueError, match=r"^expressions: labels from 0 to 2 are needed; got 0 to 3"):
         gradient_norms(model, images, subjects, expressions.clamp(max=1) * 3, center_loss)
+    with pytest.raises(ValueError, match=r"^subjects: labels from 0 to 4 are needed; got -1 to 3"):
+        gradient_norms(model, images, subjects - 1, expressions, center_loss)
     with pytest.raises(ValueError, match=r"^center_loss: its centers are \(4, 8\)"):
         gradient_norms(model, images, subjects, expressions, CenterLoss(4, 8))

@@ -101,6 +101,16 @@ def test_one_efn_step_changes_nothing_in_the_identity_head(batch):
         assert torch.equal(value, before[key]) == in_head, key
 
 
+@pytest.mark.parametrize("variant", list(Variant))
+def test_what_nothing_trains_asks_for_no_gradient(variant):
+    """Ranks of a distributed training would wait for it."""
+    model = build(variant)
+    model.replace_heads(9, 5)
+    for name in MODULES:
+        asked = {p.requires_grad for p in getattr(model, name).parameters()}
+        assert asked == {not (variant == Variant.EFN and name in IDENTITY_HEAD)}, name
+
+
 def test_shapes_are_the_papers():
     with torch.no_grad():
         out = EIFN(118, 7)(torch.randn(1, 3, 64, 64))
@@ -127,8 +137,9 @@ def test_new_heads_leave_the_extractors(batch):
 
 def test_expression_logits_start_at_unit_variance():
     torch.manual_seed(0)
-    out = EIFN(2, 200, width=1 / 8)(torch.randn(8, 3, 64, 64))
-    assert 0.8 < out.expression_logits.std() < 1.2
+    model = EIFN(2, 200, width=1 / 8)
+    assert 0.8 < model(torch.randn(8, 3, 64, 64)).expression_logits.std() < 1.2
+    assert not model.expression_classifier.bias.any()
 
 
 def test_unknown_variant():

@@ -173,8 +173,20 @@ def test_the_text_sets_the_paper_beside_ours_and_says_how_each_came_about(synthe
             [title, seed, folds, "of", folds] for seed, folds in (("0", "10"), ("1", "10"), ("mean", "20"))
         ]
         assert {row[5] for row in seeds} == {f"{paper.CK_PLUS.accuracy(title):.2f}"}
-    mean = outcome["groups"][0]["means"]["efn"]["sequence"]
-    assert accuracy[3][7] == f"{100 * mean['accuracy']:.1f}"
+    first, mean = outcome["runs"][0], outcome["groups"][0]["means"]["efn"]
+    of, frames = first["sequence"], first["frame"]
+    low, high = of["interval"]
+    assert " ".join(accuracy[1][7:]) == (
+        f"{100 * of['accuracy']:.1f} % {100 * low:.1f} to {100 * high:.1f} {of['correct']} of 327 "
+        f"{100 * of['fold_mean']:.1f} ± {100 * of['fold_sd']:.1f} {100 * frames['accuracy']:.1f} %"
+    )
+    of, frames = mean["sequence"], mean["frame"]
+    low, high = of["interval"]
+    assert " ".join(accuracy[3][7:]) == (
+        f"{100 * of['accuracy']:.1f} % {100 * low:.1f} to {100 * high:.1f} "
+        f"{100 * of['accuracy']:.1f} ± {100 * of['sd']:.1f} {100 * frames['accuracy']:.1f} %"
+    )
+    assert "note" not in text
 
     differences = rows(text, "Differences in points")
     assert [row[:6] for row in differences[1:4]] == [

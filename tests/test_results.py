@@ -329,6 +329,9 @@ def test_what_can_be_detected():
     assert detectable_difference(6, 0.5) == pytest.approx(0.8 ** (1 / 6))  # all six have to be discordant
     differences = [detectable_difference(n, 0.1) for n in (50, 100, 327, 480, 5000)]
     assert differences == sorted(differences, reverse=True)
+    # No less than discordant sequences that all go one way would show, and no share is out of bounds.
+    assert detectable_difference(6, 0) == pytest.approx(0.8 ** (1 / 6))
+    assert detectable_difference(327, 0.1) < detectable_difference(327, 1) < 1
     for n, discordance in [(0, 0.1), (10, -0.1), (10, 1.1), (10, np.nan)]:
         with pytest.raises(ValueError, match="not a share"):
             detectable_difference(n, discordance)
