@@ -117,9 +117,8 @@ def find_eyes(image: np.ndarray) -> tuple[Point, Point]:
             turned = cv2.warpAffine(picture, matrix, grey.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
             for x, y, width in _faces(turned):
                 if (eyes := _eyes(turned[y : y + width, x : x + width])) is not None:
-                    found = (eyes + np.array([x, y]) - matrix[:, 2]) @ matrix[
-                        :, :2
-                    ]  # the inverse is the transpose
+                    # Turned back: the inverse of a rotation is its transpose.
+                    found = (eyes + np.array([x, y]) - matrix[:, 2]) @ matrix[:, :2]
                     left, right = ((found - border + 0.5) / scale - 0.5).tolist()
                     return tuple(left), tuple(right)
     raise EyesNotFound("no face with two eyes found")

@@ -183,6 +183,13 @@ def damage(source, what):
         points.write_text("".join(f"{1000 + 3 * i} 4\n" for i in range(68)))
     elif what == "second copy":
         shutil.copytree(source / "Emotion", source / "backup" / "Emotion")
+    elif what == "no labels":
+        for file in (source / "Emotion").rglob("*_emotion.txt"):
+            file.unlink()
+    elif what == "two frames a sequence":
+        for folder in (source / "cohn-kanade-images").glob("S*/*"):
+            for file in sorted(folder.glob("S*.png"))[:-2]:
+                file.unlink()
     else:
         shutil.rmtree(source / what)
 
@@ -203,6 +210,8 @@ def damage(source, what):
         ("one point", "S010_001_00000011.png: pupils at"),
         ("points of another image", "S010_001_00000011.png: its eyes, "),
         ("second copy", "Emotion: a second copy, after"),
+        ("no labels", "Emotion: no labels (such as S005/001/S005_001_00000011_emotion.txt) in it"),
+        ("two frames a sequence", "cohn-kanade-images: no frames of a labelled sequence in it"),
         ("cohn-kanade-images", "no folder cohn-kanade-images with subjects"),
         ("Emotion", "no folder Emotion with subjects"),
         ("Landmarks", "no folder Landmarks with subjects"),
