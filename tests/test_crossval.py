@@ -1,3 +1,4 @@
+import hashlib
 import os
 import re
 import shutil
@@ -9,7 +10,9 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 from filelock import FileLock
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from eifn.crossval import (
@@ -23,7 +26,7 @@ from eifn.crossval import (
     visible_gpus,
 )
 from eifn.database import read_database
-from eifn.extractor import WeightsError
+from eifn.extractor import Extractor, WeightsError
 from eifn.folds import FoldError
 from eifn.network import Variant
 from eifn.results import read_predictions
@@ -230,6 +233,26 @@ def test_other_settings_do_not_mix_with_what_is_there(run, changes, setting):
     ):
         here(replace(run, **changes))
     assert contents(run.out) == before
+
+
+def test_a_file_of_weights_is_what_is_in_it_and_not_where_it_lies(run, tmp_path, monkeypatch):
+    def weights(name, seed):
+        torch.manual_seed(seed)
+        save_file(Extractor(width=run.recipe.width).state_dict(), tmp_path / name)
+        return replace(run, recipe=replace(run.recipe, weights=str(tmp_path / name)))
+
+    first, same, other = (
+        weights("first.safetensors", 0),
+        weights("same.safetensors", 0),
+        weights("other.safetensors", 1),
+    )
+    (folder,) = here(first)
+    said = read_provenance(folder / "fold-00")["settings"]["preset"]["weights"]
+    assert said == hashlib.sha256((tmp_path / "first.safetensors").read_bytes()).hexdigest()
+    with pytest.raises(RunError, match=r"was made with other settings \(preset\.weights: "):
+        here(other)
+    monkeypatch.setattr("eifn.crossval.train_stage_two", lambda *a, **k: pytest.fail("trained again"))
+    assert here(same) == [folder]
 
 
 def test_a_folder_of_something_else_is_left_alone(run):

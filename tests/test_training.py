@@ -556,6 +556,28 @@ def test_a_checkpoint_after_the_last_epoch_is_the_end(trainer, faces, tmp_path):
     assert [path.name for path in tmp_path.glob("*.safetensors*")] == ["checkpoint.safetensors"]
 
 
+def test_checkpoints_take_a_tenth_of_the_time_at_most(trainer, faces, tmp_path, monkeypatch):
+    """By a clock on which an epoch takes a second, and writing a checkpoint takes another."""
+    seconds, written = [1000.0], []
+
+    def save(checkpoint, model, optimizer, center_loss, history):
+        seconds[0] += 1
+        written.append(len(history))
+
+    monkeypatch.setattr("eifn.training.time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr(Checkpoint, "save", save)
+    batches = Trainer._batches
+
+    def an_epoch(*arguments):
+        seconds[0] += 1
+        return batches(*arguments)
+
+    monkeypatch.setattr(Trainer, "_batches", an_epoch)
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "this training")
+    fit(trainer, build(), faces, epochs=20, checkpoint=checkpoint)
+    assert written == [1, 10, 19, 20]
+
+
 def test_the_checkpoint_of_another_training_is_not_gone_on_from(trainer, faces, tmp_path):
     file = tmp_path / "checkpoint.safetensors"
     fit(trainer, build(), faces, epochs=2, seed=1, checkpoint=Checkpoint(file, "seed 1"))
