@@ -556,6 +556,15 @@ def test_a_checkpoint_after_the_last_epoch_is_the_end(trainer, faces, tmp_path):
     assert [path.name for path in tmp_path.glob("*.safetensors*")] == ["checkpoint.safetensors"]
 
 
+def test_both_stages_keep_their_checkpoint(trainer, faces, tiny, tmp_path):
+    one, two = (Checkpoint(tmp_path / name, name) for name in ("one", "two"))
+    settings = {"variant": Variant.EIFN, "preset": tiny, "seed": 0}
+    start = train_stage_one(trainer, faces, **settings, checkpoint=one)
+    assert one.path.exists()
+    train_stage_two(trainer, faces, np.arange(16), start=start, **settings, checkpoint=two)
+    assert two.path.exists()
+
+
 def test_checkpoints_take_a_tenth_of_the_time_at_most(trainer, faces, tmp_path, monkeypatch):
     """By a clock on which an epoch takes a second, and writing a checkpoint takes another."""
     seconds, written = [1000.0], []
