@@ -204,6 +204,37 @@ def _break(data, what):
         shutil.rmtree(data / "synth-oulu")
 
 
+@pytest.mark.slow
+def test_train_under_torchrun(data, tmp_path):
+    """As the manual has it: two processes learn what one does, and one of them writes and answers."""
+    eifn = Path(sys.executable).with_name("eifn")
+    torchrun = [eifn.with_name("torchrun"), "--standalone", "--nproc-per-node", 2, "--no-python"]
+    arguments = [
+        "train",
+        "--database",
+        data / "tiny",
+        "--stage-one",
+        "none",
+        "--weights",
+        "none",
+        "--views",
+        1,
+    ]
+    arguments += ["--fold", 0, "--accelerator", "cpu", "--precision", "32-true", "--json", "--out"]
+    said = []
+    for launcher, name in (([], "one"), (torchrun, "two")):
+        command = [*launcher, eifn, *arguments, tmp_path / f"{name}.safetensors"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300, check=True
+        )
+        said.append(json.loads(done.stdout)["history"])
+        assert load_model(tmp_path / f"{name}.safetensors").variant == Variant.EIFN
+    one, two = ([row["total"] for row in history[:5]] for history in said)
+    assert one == pytest.approx(two, rel=1e-3)
+    assert one[4] < one[0]
+
+
 @pytest.mark.parametrize("command", ["crossval", "train"])
 @pytest.mark.parametrize(
     ("what", "more", "complaint"),
