@@ -209,18 +209,8 @@ def test_train_under_torchrun(data, tmp_path):
     """As the manual has it: two processes learn what one does, and one of them writes and answers."""
     eifn = Path(sys.executable).with_name("eifn")
     torchrun = [eifn.with_name("torchrun"), "--standalone", "--nproc-per-node", 2, "--no-python"]
-    arguments = [
-        "train",
-        "--database",
-        data / "tiny",
-        "--stage-one",
-        "none",
-        "--weights",
-        "none",
-        "--views",
-        1,
-    ]
-    arguments += ["--fold", 0, "--accelerator", "cpu", "--precision", "32-true", "--json", "--out"]
+    arguments = ["train", "--database", data / "tiny", "--fold", 0, "--accelerator", "cpu", "--views", 1]
+    arguments += ["--stage-one", "none", "--weights", "none", "--precision", "32-true", "--json", "--out"]
     said = []
     for launcher, name in (([], "one"), (torchrun, "two")):
         command = [*launcher, eifn, *arguments, tmp_path / f"{name}.safetensors"]
