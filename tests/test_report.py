@@ -317,6 +317,26 @@ def test_a_single_fold_is_reported(tmp_path):
     assert "1 of 10" in render_accuracies(outcome)
 
 
+def test_a_class_without_sequences_has_no_shares(tmp_path):
+    write_run(tmp_path, variant="efn", seed=0, folds=1)
+    outcome = report(find_runs(tmp_path))
+    outcome["groups"][0]["confusion"]["efn"]["sequence"][3] = [0] * 7
+    matrix = rows(render(outcome), "Confusion of EFN")[2:9]
+    assert matrix[3] == ["Fe", "Fe", *["0"] * 7]  # counts alone: of nothing, 0 % would be wrong
+    assert {len(row) for row in matrix} == {9, 16}
+
+
+def test_a_run_without_a_first_stage(tmp_path):
+    seed = write_run(tmp_path, variant="efn", seed=0)
+    for path in seed.glob("fold-*/provenance.json"):
+        provenance = json.loads(path.read_text())
+        provenance["settings"]["stage_one"] = None
+        path.write_text(json.dumps(provenance))
+    outcome = report(find_runs(tmp_path))
+    assert "share nobody; stage one on nothing; width" in " ".join(render(outcome).split())
+    assert "synth-ck (synthetic faces), stage one on nothing" in render_accuracies(outcome)
+
+
 def test_only_seeds_that_both_have_are_compared(tmp_path):
     for variant, seed in (("efn", 0), ("efn", 1), ("eifn", 1), ("eifn", 2)):
         write_run(tmp_path, variant=variant, seed=seed)

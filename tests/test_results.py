@@ -220,6 +220,11 @@ def test_the_interval_draws_people_not_sequences():
     assert np.diff(alone.interval) > 1.5 * np.diff(wilson_interval(sum(map(sum, first)), sum(sizes)))
 
 
+def test_two_people_are_enough_for_an_interval():
+    # Of the four ways to draw two of them, one has twice the first, who is right, and one twice the second.
+    assert average([answered([[1, 1], [0, 0]])], "sequence").interval == (0, 1)
+
+
 @LEVELS
 def test_an_average_is_over_seeds(level):
     first = random_predictions(0)
