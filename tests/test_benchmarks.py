@@ -420,16 +420,53 @@ def test_every_setting_makes_its_choice_and_takes_it_back():
 
     before = facts()
     for name, setting in sensitivity.SETTINGS.items():
-        with setting():
+        with setting.opened():
             inside = facts()
         after = facts()
         for fact, value in before.items():
             assert torch.equal(after[fact], value)
-            assert torch.equal(inside[fact], value) == (fact != name), (name, fact)
+            changed = setting.opened is sensitivity.SETTINGS[fact].opened
+            assert torch.equal(inside[fact], value) != changed, (name, fact)
     with sensitivity.center_loss_summed():
         torch.testing.assert_close(CenterLoss(3, 4)(embedding, labels), embedding.square().sum() / 2)
     with sensitivity.classifier_by_default():
         assert facts()["expression classifier by PyTorch's default"] < 1 / 64  # within 1 / sqrt(64 * 64)
+
+
+def test_answers_are_compared_with_those_of_the_same_seed(tmp_path, monkeypatch, capsys):
+    """Against loops over answers that are drawn, so nothing is trained."""
+    drawn = []  # (people, seed, center loss of two embeddings of length 1, right or not)
+
+    def train(trainer, faces, fold, recipe, seed):
+        right = np.random.default_rng(len(drawn)).random(len(fold.test)) < 0.7
+        loss = CenterLoss(2, 4)(torch.eye(4)[:2], torch.arange(2))
+        drawn.append((fold.test, seed, float(loss), right))
+        return sensitivity.Outcome(right=right, training_accuracy=1)
+
+    monkeypatch.setattr(sensitivity, "train", train)
+    noise = measure.write_faces(measure.random_faces(2 * 118), tmp_path / "noise")
+    sensitivity.main(["--database", str(noise), "--folds", "2", "--accelerator", "cpu", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    right = {}
+    for number, row in enumerate(result["rows"]):
+        parts = drawn[number :: len(result["rows"])]
+        assert row["right by fold"] == [int(part[-1].sum()) for part in parts]
+        right[row["setting"]] = [part[-1] for part in parts]
+        seed = 1 if "another seed" in row["setting"] else 0
+        assert [part[1] for part in parts] == [training.derive_seed(seed, fold) for fold in (0, 1)]
+        assert row["against"] == (
+            "another seed" if row["setting"].endswith("summed, another seed") else "as it is here"
+        )
+        assert {part[2] for part in parts} == {1.0 if "summed" in row["setting"] else 0.5}
+    for row in result["rows"]:
+        pairs = [
+            pair
+            for two in zip(right[row["setting"]], right[row["against"]], strict=True)
+            for pair in zip(*two, strict=True)
+        ]
+        assert row["sequences"] == len(pairs)
+        assert row["gained"] == sum(ours and not theirs for ours, theirs in pairs)
+        assert row["lost"] == sum(theirs and not ours for ours, theirs in pairs)
 
 
 @pytest.mark.parametrize(("most", "numbers"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
