@@ -189,16 +189,21 @@ def test_effects_are_what_the_recorded_runs_show():
     assert f"{100 * by_frame:.1f} % instead of {100 * by_person:.1f} %" in effects["folds"]
 
     rows = json.loads((RESULTS / "sensitivity.json").read_text("utf-8"))["rows"]
+    counted = {row["setting"]: row["right"] for row in rows}
+    for row in rows:
+        assert row["right"] == sum(row["right by fold"])
+        assert row["right"] - counted[row["against"]] == row["gained"] - row["lost"]
     right = {row["setting"]: f"{row['right']}" for row in rows}
     learned = {row["setting"]: f"{100 * row['training accuracy']:.0f} %" for row in rows}
     (of,) = {row["sequences"] for row in rows}
     ours, seed = "as it is here", "another seed"
     default = "expression classifier by PyTorch's default"
-    epsilon, total = "epsilon 1e-5 under the root", "center loss summed over the batch"
+    epsilon = "epsilon 1e-5 under the root"
+    total, again = "center loss summed over the batch", "center loss summed, another seed"
     for topic, expected in (
         ("new layers", [right[default], f"of {of}", right[ours], learned[default], learned[ours]]),
         ("epsilon of the signed square root", [right[epsilon], f"of {of}", right[ours], right[seed]]),
-        ("reduction of center loss", [right[total], f"of {of}", right[ours], right[seed]]),
+        ("reduction of center loss", [right[total], f"of {of}", right[ours], right[again], right[seed]]),
     ):
         assert re.search(".* ".join(expected), effects[topic]), topic
 
