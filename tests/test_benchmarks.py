@@ -435,12 +435,12 @@ def test_every_setting_makes_its_choice_and_takes_it_back():
 
 def test_answers_are_compared_with_those_of_the_same_seed(tmp_path, monkeypatch, capsys):
     """Against loops over answers that are drawn, so nothing is trained."""
-    drawn = []  # (people, seed, center loss of two embeddings of length 1, right or not)
+    drawn = []  # (seed, center loss of two embeddings of length 1, right or not)
 
     def train(trainer, faces, fold, recipe, seed):
         right = np.random.default_rng(len(drawn)).random(len(fold.test)) < 0.7
         loss = CenterLoss(2, 4)(torch.eye(4)[:2], torch.arange(2))
-        drawn.append((fold.test, seed, float(loss), right))
+        drawn.append((seed, float(loss), right))
         return sensitivity.Outcome(right=right, training_accuracy=1)
 
     monkeypatch.setattr(sensitivity, "train", train)
@@ -453,11 +453,11 @@ def test_answers_are_compared_with_those_of_the_same_seed(tmp_path, monkeypatch,
         assert row["right by fold"] == [int(part[-1].sum()) for part in parts]
         right[row["setting"]] = [part[-1] for part in parts]
         seed = 1 if "another seed" in row["setting"] else 0
-        assert [part[1] for part in parts] == [training.derive_seed(seed, fold) for fold in (0, 1)]
+        assert [part[0] for part in parts] == [training.derive_seed(seed, fold) for fold in (0, 1)]
         assert row["against"] == (
             "another seed" if row["setting"].endswith("summed, another seed") else "as it is here"
         )
-        assert {part[2] for part in parts} == {1.0 if "summed" in row["setting"] else 0.5}
+        assert {part[1] for part in parts} == {1.0 if "summed" in row["setting"] else 0.5}
     for row in result["rows"]:
         pairs = [
             pair

@@ -207,6 +207,17 @@ def test_effects_are_what_the_recorded_runs_show():
     ):
         assert re.search(".* ".join(expected), effects[topic]), topic
 
+    stronger, as_printed = (
+        sum(
+            summarize(
+                read_run(RESULTS / run / "synth-ck" / "eifn" / f"seed-{seed}").predictions, "sequence"
+            ).correct
+            for seed in (0, 1)
+        )
+        for run in ("lambda1-0.01", "laptop")
+    )
+    assert f"{stronger} of {2 * of} instead of {as_printed}" in effects["reduction of center loss"]
+
 
 def test_the_effect_of_test_views_is_what_chapter_13_prints():
     notebook = json.loads((RESULTS.parent / "book" / "13_reading_critically.ipynb").read_text("utf-8"))
